@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is the file that `tributary run` reads. The zero value of every field
+// but Sources is a working default.
+type Config struct {
+	// Data is the folder of the store, the embedded broker and the id key.
+	Data string `yaml:"data"`
+	// API is the address the FHIR server listens on; loopback unless told
+	// otherwise.
+	API string `yaml:"api"`
+	// Mappings is the folder of mapping files; empty for the sample mappings.
+	Mappings string `yaml:"mappings"`
+	// Kafka is the broker; the embedded one unless brokers are named.
+	Kafka KafkaConfig `yaml:"kafka"`
+	// Partitions is the partition count of every topic made.
+	Partitions int32 `yaml:"partitions"`
+	// CacheMiB and MemTableMiB are the store's memory budget.
+	CacheMiB    int64 `yaml:"cache_mib"`
+	MemTableMiB int64 `yaml:"memtable_mib"`
+	// Clients are the callers the API knows.
+	Clients []ClientConfig `yaml:"clients"`
+	// Sources are the systems of record, by name.
+	Sources map[string]SourceConfig `yaml:"sources"`
+}
+
+// KafkaConfig says which broker carries the changes.
+type KafkaConfig struct {
+	Listen         string   `yaml:"listen"`  // the embedded broker's address
+	Brokers        []string `yaml:"brokers"` // a real Kafka's addresses; none embedded then
+	SchemaRegistry string   `yaml:"schema_registry"`
+	Format         string   `yaml:"format"` // avro or json
+	ReserveMiB     int64    `yaml:"reserve_mib"`
+}
+
+// ClientConfig is one caller; its key is read from the environment or a file,
+// never from the configuration itself.
+type ClientConfig struct {
+	ID       string `yaml:"id"`
+	KeyEnv   string `yaml:"key_env"`
+	KeyFile  string `yaml:"key_file"`
+	Operator bool   `yaml:"operator"`
+	key      string
+}
+
+// SourceConfig is one system of record.
+type SourceConfig struct {
+	Kind string `yaml:"kind"` // postgres, mariadb or mysql
+	DSN  string `yaml:"dsn"`
+	// Slot and Publication default to tributary_<source>.
+	Slot        string `yaml:"slot"`
+	Publication string `yaml:"publication"`
+	ServerID    uint32 `yaml:"server_id"`
+}
+
+// sourceName is what a source may be called: it becomes part of topic names, a
+// slot and a publication.
+var sourceName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,30}$`)
+
+// loadConfig reads and completes a configuration file. ${NAME} stands for an
+// environment variable, which must be set. All faults are returned at once,
+// each with file, line and column.
+func loadConfig(path string) (*Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w (name the file with --config)", err)
+	}
+	var faults []error
+	text := expandEnv(raw, func(name string, line, column int) string {
+		v, ok := os.LookupEnv(name)
+		if !ok {
+			faults = append(faults, fmt.Errorf("%s:%d:%d: the environment variable %s is not set", path, line, column, name))
+		}
+		return v
+	})
+	var c Config
+	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := dec.Decode(&c); err != nil {
+		faults = append(faults, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, false)))
+		return nil, errors.Join(faults...)
+	}
+	if !filepath.IsAbs(c.Mappings) && c.Mappings != "" {
+		c.Mappings = filepath.Join(filepath.Dir(path), c.Mappings)
+	}
+	faults = append(faults, c.complete(path)...)
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return &c, nil
+}
+
+// complete fills in defaults and lists what is wrong.
+func (c *Config) complete(path string) []error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	}
+	setDefault(&c.Data, "data")
+	setDefault(&c.API, "127.0.0.1:8080")
+	setDefault(&c.Kafka.Listen, "127.0.0.1:9092")
+	setDefault(&c.Kafka.Format, "avro")
+	if c.Partitions == 0 {
+		c.Partitions = 4
+	}
+	if c.Partitions < 0 || c.Partitions > 1024 {
+		fault("partitions: %d is not between 1 and 1024", c.Partitions)
+	}
+	if c.Kafka.Format != "avro" && c.Kafka.Format != "json" {
+		fault("kafka.format: %q is neither avro nor json", c.Kafka.Format)
+	}
+	if len(c.Sources) == 0 {
+		fault("sources: none; name at least one with kind and dsn")
+	}
+	for _, name := range c.sourceNames() {
+		s := c.Sources[name]
+		if !sourceName.MatchString(name) {
+			fault("sources.%s: a source's name is lower-case letters, digits and underscores, at most 31", name)
+		}
+		switch s.Kind {
+		case "postgres", "mariadb", "mysql":
+		default:
+			fault("sources.%s.kind: %q is none of postgres, mariadb, mysql", name, s.Kind)
+		}
+		if s.DSN == "" {
+			fault("sources.%s.dsn: missing", name)
+		}
+	}
+	for i := range c.Clients {
+		if err := c.Clients[i].resolve(); err != nil {
+			fault("clients[%d]: %v", i, err)
+		}
+	}
+	return faults
+}
+
+func (c *Config) sourceNames() []string {
+	names := make([]string, 0, len(c.Sources))
+	for n := range c.Sources {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// resolve reads the client's key from where the configuration says it is.
+func (c *ClientConfig) resolve() error {
+	if c.key != "" {
+		return nil
+	}
+	switch {
+	case c.ID == "":
+		return errors.New("id: missing")
+	case c.KeyEnv != "":
+		c.key = os.Getenv(c.KeyEnv)
+	case c.KeyFile != "":
+		b, err := os.ReadFile(c.KeyFile)
+		if err != nil {
+			return err
+		}
+		c.key = strings.TrimSpace(string(b))
+	default:
+		return fmt.Errorf("%s: name key_env or key_file", c.ID)
+	}
+	if len(c.key) < 16 {
+		return fmt.Errorf("%s: the key is missing or shorter than 16 characters", c.ID)
+	}
+	return nil
+}
+
+func setDefault(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+var envReference = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// expandEnv replaces ${NAME} outside comments, calling value with the place.
+func expandEnv(raw []byte, value func(name string, line, column int) string) []byte {
+	lines := bytes.Split(raw, []byte("\n"))
+	for i, line := range lines {
+		if bytes.HasPrefix(bytes.TrimSpace(line), []byte("#")) {
+			continue
+		}
+		var out []byte
+		at := 0
+		for _, m := range envReference.FindAllSubmatchIndex(line, -1) {
+			out = append(out, line[at:m[0]]...)
+			out = append(out, value(string(line[m[2]:m[3]]), i+1, m[0]+1)...)
+			at = m[1]
+		}
+		lines[i] = append(out, line[at:]...)
+	}
+	return bytes.Join(lines, []byte("\n"))
+}
