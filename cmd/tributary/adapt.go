@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/tributary-health/tributary/api"
+	"github.com/tributary-health/tributary/capture"
+	"github.com/tributary-health/tributary/commit"
+	"github.com/tributary-health/tributary/compose"
+	"github.com/tributary-health/tributary/kafka"
+	"github.com/tributary-health/tributary/publish"
+	"github.com/tributary-health/tributary/store/pebble"
+)
+
+// Stages know only their own ports; here their types meet.
+
+// sourceLog makes a kafka.Writer a capture.Log.
+type sourceLog struct{ *kafka.Writer }
+
+func (l sourceLog) Resume() capture.Resume { return capture.Resume(l.Writer.Resume()) }
+
+var _ capture.Log = sourceLog{}
+
+// feed makes a kafka.Reader a compose.Feed.
+type feed struct{ *kafka.Reader }
+
+func (f feed) Poll(ctx context.Context) ([]compose.Record, error) {
+	polled, err := f.Reader.Poll(ctx)
+	records := make([]compose.Record, len(polled))
+	for i, r := range polled {
+		records[i] = compose.Record{
+			From: commit.TopicPartition{Topic: r.Topic, Partition: r.Partition},
+			Next: r.Next, Event: r.Event, Tx: r.Tx, Bytes: r.Bytes,
+		}
+	}
+	return records, err
+}
+
+// changeTopic makes a kafka.ChangeTopic a publish.Topic.
+type changeTopic struct{ *kafka.ChangeTopic }
+
+func (t changeTopic) Append(ctx context.Context, partition int32, records []publish.Record) error {
+	out := make([]kafka.ChangeRecord, len(records))
+	for i, r := range records {
+		headers := make([]kafka.Header, len(r.Headers))
+		for j, h := range r.Headers {
+			headers[j] = kafka.Header(h)
+		}
+		out[i] = kafka.ChangeRecord{Key: r.Key, Value: r.Value, Headers: headers}
+	}
+	return t.ChangeTopic.Append(ctx, partition, out)
+}
+
+// views makes a pebble.DB an api.Store.
+type views struct{ *pebble.DB }
+
+func (v views) At(number uint64) (api.View, error) {
+	view, err := v.DB.At(number)
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+// muxFirst serves the given paths itself and leaves all others to next.
+func muxFirst(paths map[string]http.Handler, next http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	for path, h := range paths {
+		mux.Handle(path, h)
+	}
+	mux.Handle("/", next)
+	return mux
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributary-health/tributary/demo"
+	"github.com/tributary-health/tributary/testdata"
+)
+
+const demoConfigFile = "tributary.yaml"
+
+// demoOptions are the flags of `tributary demo`.
+type demoOptions struct {
+	data, work, api, broker, workload string
+	rate                              float64
+	clean                             bool
+}
+
+func runDemo(ctx context.Context, args []string) error {
+	var o demoOptions
+	f := newFlags("demo", "Starts two throw-away databases with synthetic members, the whole pipeline, the FHIR API and the change topic.\n"+
+		"Ctrl-C stops it all; the next start goes on where it stopped.")
+	f.StringVar(&o.data, "data", "", "folder of Synthea CSV files, plain or .gz; default: the sample")
+	f.StringVar(&o.work, "work", ".demo", "work folder for everything the demo makes")
+	f.StringVar(&o.api, "api", "127.0.0.1:8080", "address of the FHIR API")
+	f.StringVar(&o.broker, "broker", "127.0.0.1:9092", "address of the embedded Kafka broker")
+	f.StringVar(&o.workload, "workload", "on", "keep changing the sources: on or off")
+	f.Float64Var(&o.rate, "rate", 20, "changes a second that the workload makes")
+	f.BoolVar(&o.clean, "clean", false, "stop the demo's servers and remove everything it made")
+	if err := parseFlags(f, args); err != nil {
+		return err
+	}
+	if o.workload != "on" && o.workload != "off" {
+		return usageError{fmt.Sprintf("--workload=%s: is neither on nor off", o.workload)}
+	}
+	work, err := filepath.Abs(o.work)
+	if err != nil {
+		return err
+	}
+	o.work = work
+	if o.clean {
+		return cleanDemo(ctx, work)
+	}
+	return startDemo(ctx, o)
+}
+
+// cleanDemo removes what the demo made, and only that.
+func cleanDemo(ctx context.Context, work string) error {
+	if env, err := readDemoEnv(work); err == nil {
+		if pid, _ := strconv.Atoi(env["PID"]); processRuns(pid, work) {
+			return fmt.Errorf("the demo runs (process %d); stop it first", pid)
+		}
+	}
+	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", "tributary.log"} {
+		if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
+			return err
+		}
+	}
+	if err := demo.Remove(ctx, work); err != nil {
+		return err
+	}
+	fmt.Println("demo: removed", work)
+	return nil
+}
+
+func startDemo(ctx context.Context, o demoOptions) error {
+	if err := os.MkdirAll(o.work, 0o755); err != nil {
+		return err
+	}
+	// Ports first: a taken one should not cost a minute of loading.
+	for _, probe := range [][2]string{{o.api, "--api"}, {o.broker, "--broker"}} {
+		l, err := listen(probe[0], probe[1])
+		if err != nil {
+			return err
+		}
+		_ = l.Close()
+	}
+	scr := newScreen(os.Stdout)
+	servers, err := demo.Start(ctx, demo.Options{Work: o.work, Log: scr.note})
+	if err != nil {
+		return err
+	}
+	err = loadAndRun(ctx, o, servers, scr)
+	if ctx.Err() != nil { // stopped by its user, servers included
+		scr.note("stopping the databases")
+		stopping, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = errors.Join(ignoreCanceled(err), servers.Stop(stopping))
+		_ = os.Remove(filepath.Join(o.work, demoEnvFile))
+	}
+	return err
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func loadAndRun(ctx context.Context, o demoOptions, servers *demo.Servers, scr *screen) error {
+	var data fs.FS = testdata.Synthea()
+	if o.data != "" {
+		data = os.DirFS(o.data)
+	}
+	load := scr.bars("loading the sample members")
+	err := demo.Load(ctx, servers, demo.LoadOptions{Data: data, Progress: func(table string, done, total int64) {
+		load.Set(table, done, total)
+	}})
+	load.Finish()
+	if err != nil {
+		return err
+	}
+	cfg, env, err := demoConfig(o, servers)
+	if err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(filepath.Join(o.work, "tributary.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	log := slog.New(slog.NewTextHandler(logFile, nil))
+	return runPipeline(ctx, cfg, log, nil, func(ctx context.Context, p *pipeline, addr string) error {
+		env["FHIR"] = "http://" + addr + fhirBase
+		if p.broker != nil {
+			env["BROKER"] = p.broker.Addr()
+		}
+		if err := writeDemoEnv(o.work, env); err != nil {
+			return err
+		}
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return scr.show(ctx, p, env, o.work) })
+		if o.workload == "on" {
+			g.Go(func() error { return runWorkload(ctx, p, servers, o.rate, log) })
+		}
+		return g.Wait()
+	})
+}
+
+// runWorkload begins when the snapshot is composed, so that the bars are of the
+// sample alone.
+func runWorkload(ctx context.Context, p *pipeline, servers *demo.Servers, rate float64, log *slog.Logger) error {
+	for !p.store.Frontier().Composed {
+		select {
+		case <-p.store.Changed():
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	w := demo.Workload{Servers: servers, Rate: rate, Seed: uint64(time.Now().UnixNano())}
+	if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+		log.Error("workload", "error", err)
+		return err
+	}
+	return nil
+}
+
+// demoConfig writes the configuration of the demo's pipeline, so that `verify`
+// and `run` can use it, and returns it with what demo.env holds.
+func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]string, error) {
+	env := map[string]string{
+		"PID": strconv.Itoa(os.Getpid()), "POSTGRES_DSN": servers.PostgresDSN(), "MARIADB_DSN": servers.MariaDBDSN(),
+	}
+	cfg := &Config{
+		Data: filepath.Join(o.work, "data"), API: o.api, CacheMiB: 256, MemTableMiB: 64,
+		Kafka: KafkaConfig{Listen: o.broker},
+		Sources: map[string]SourceConfig{
+			"emr":      {Kind: "postgres", DSN: servers.PostgresDSN()},
+			"pharmacy": {Kind: "mariadb", DSN: servers.MariaDBDSN()},
+		},
+	}
+	for _, c := range []ClientConfig{{ID: "provider"}, {ID: "operator", Operator: true}} {
+		c.KeyFile = filepath.Join(o.work, "keys", c.ID)
+		key, err := demoKey(c.KeyFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		env[strings.ToUpper(c.ID)+"_KEY"] = key
+		cfg.Clients = append(cfg.Clients, c)
+	}
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	path := filepath.Join(o.work, demoConfigFile)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return nil, nil, err
+	}
+	cfg, err = loadConfig(path)
+	return cfg, env, err
+}
+
+// demoKey reads a client's bearer key, making it the first time.
+func demoKey(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	raw := make([]byte, 24)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	key := hex.EncodeToString(raw)
+	return key, os.WriteFile(path, []byte(key+"\n"), 0o600)
+}
+
+// processRuns reports whether the process is a demo of this work folder.
+func processRuns(pid int, work string) bool {
+	if pid <= 0 {
+		return false
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.Contains(string(cmdline), "demo") && strings.Contains(string(cmdline), filepath.Base(work))
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/compose"
+	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/kafka"
+	"github.com/tributary-health/tributary/mappings"
+	"github.com/tributary-health/tributary/publish"
+	"github.com/tributary-health/tributary/store/pebble"
+)
+
+// pipeline is one running Tributary: every stage, wired. open starts nothing
+// that outlives close; run returns when all its parts have ended.
+type pipeline struct {
+	cfg      *Config
+	log      *slog.Logger
+	set      *mapping.Set
+	observe  *observer
+	broker   *kafka.Broker // nil on a real Kafka
+	conn     kafka.Connection
+	registry kafka.Registry
+	local    *kafka.LocalRegistry
+	store    *pebble.DB
+	reader   *kafka.Reader
+	worker   *compose.Worker
+	topic    *kafka.ChangeTopic
+	sources  []*source
+}
+
+// loadMappings loads the configured mappings. Every fault is in the error.
+func loadMappings(cfg *Config, idKey []byte) (*mapping.Set, error) {
+	var files fs.FS = mappings.FS
+	if cfg.Mappings != "" {
+		files = os.DirFS(cfg.Mappings)
+	}
+	set, problems := mapping.Load(files, mapping.Options{IDKey: idKey})
+	return set, joinProblems(cfg.Mappings, problems)
+}
+
+func joinProblems(folder string, problems []mapping.Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	if folder == "" {
+		folder = "mappings"
+	}
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		p.File = filepath.Join(folder, p.File)
+		errs[i] = p
+	}
+	return errors.Join(errs...)
+}
+
+// readKey reads a key of 32 bytes from the file, making it the first time. The
+// id key decides every resource id: whoever loses it changes them all.
+func readKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) != 32 {
+		return nil, fmt.Errorf("%s: is %d bytes long, a key has 32", path, len(key))
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	key = make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(path+".new", key, 0o600); err != nil {
+		return nil, err
+	}
+	return key, os.Rename(path+".new", path)
+}
+
+// openPipeline opens broker and store, creates the topics and places the reader
+// where the store left off.
+func openPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot map[string]bool) (*pipeline, error) {
+	p := &pipeline{cfg: cfg, log: log, observe: newObserver(cfg.sourceNames())}
+	key, err := readKey(filepath.Join(cfg.Data, "id.key"))
+	if err != nil {
+		return nil, fmt.Errorf("id key: %w", err)
+	}
+	if p.set, err = loadMappings(cfg, key); err != nil {
+		return nil, err
+	}
+	if p.sources, err = newSources(cfg, p.set); err != nil {
+		return nil, err
+	}
+	for _, s := range p.sources {
+		s.resnapshot = resnapshot[s.name]
+	}
+	if err := p.open(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pipeline) open(ctx context.Context) error {
+	if err := p.openBroker(ctx); err != nil {
+		return err
+	}
+	var err error
+	p.store, err = pebble.Open(filepath.Join(p.cfg.Data, "store"), pebble.Options{
+		CacheBytes: p.cfg.CacheMiB << 20, MemTableBytes: p.cfg.MemTableMiB << 20})
+	if err != nil {
+		return err
+	}
+	topics := []string{}
+	specs := []kafka.TopicSpec{{Name: changeTopicName, Partitions: p.cfg.Partitions}}
+	for _, s := range p.sources {
+		for _, spec := range kafka.SourceTopics(s.name, s.tableNames(), p.cfg.Partitions) {
+			specs = append(specs, spec)
+			topics = append(topics, spec.Name)
+		}
+	}
+	if err := kafka.EnsureTopics(ctx, p.conn, specs); err != nil {
+		return err
+	}
+	offsets := map[kafka.TopicPartition]int64{}
+	for tp, next := range p.store.Frontier().Offsets {
+		offsets[kafka.TopicPartition(tp)] = next
+	}
+	p.reader, err = kafka.OpenReader(ctx, kafka.ReaderConfig{
+		Connection: p.conn, Registry: p.registry, Topics: topics, Offsets: offsets})
+	if err != nil {
+		return err
+	}
+	if p.topic, err = kafka.OpenChangeTopic(ctx, p.conn, specs[0]); err != nil {
+		return err
+	}
+	return p.openWorker()
+}
+
+func (p *pipeline) openBroker(ctx context.Context) error {
+	if len(p.cfg.Kafka.Brokers) > 0 {
+		p.conn = kafka.Connection{Brokers: p.cfg.Kafka.Brokers}
+	} else {
+		broker, err := kafka.StartBroker(kafka.BrokerConfig{
+			Dir: filepath.Join(p.cfg.Data, "broker"), Addr: p.cfg.Kafka.Listen, ReserveBytes: p.cfg.Kafka.ReserveMiB << 20,
+			Hooks: kafka.BrokerHooks{
+				Full: func(full bool, free, reserve int64) {
+					p.log.Warn("broker: disk space", "refusing", full, "free", free, "reserve", reserve)
+				},
+				Warning: func(message string) { p.log.Warn("broker: " + message) },
+			}})
+		if err != nil {
+			return err
+		}
+		p.broker, p.conn = broker, broker.Connection()
+	}
+	if p.cfg.Kafka.SchemaRegistry != "" {
+		r, err := kafka.NewConfluentRegistry(kafka.ConfluentConfig{URLs: []string{p.cfg.Kafka.SchemaRegistry}})
+		p.registry = r
+		return err
+	}
+	local, err := kafka.OpenLocalRegistry(ctx, p.conn)
+	if err != nil {
+		return err
+	}
+	p.local, p.registry = local, local
+	return nil
+}
+
+func (p *pipeline) openWorker() error {
+	spill := filepath.Join(p.cfg.Data, "spill")
+	if err := os.MkdirAll(spill, 0o700); err != nil {
+		return err
+	}
+	var err error
+	p.worker, err = compose.New(compose.Config{
+		Set: p.set, Feed: feed{p.reader}, Store: p.store, Sources: p.cfg.sourceNames(),
+		Partitions: p.cfg.Partitions, ChangePartitions: p.cfg.Partitions, SpillDir: spill,
+		Hooks: compose.Hooks{
+			Applied: func(at change.Freshness, rows, versions int) {
+				p.observe.committed(at, rows, versions)
+				p.observe.commits.Set(float64(p.store.Frontier().Number))
+			},
+			Composing: p.observe.composed,
+			Parked: func(_, reason string, cleared bool) {
+				if cleared {
+					p.log.Info("compose: a parked root is composed again")
+				} else {
+					p.log.Warn("compose: a root is parked", "reason", reason)
+				}
+			},
+		}})
+	return err
+}
+
+// run runs every stage until ctx ends or one fails for good.
+func (p *pipeline) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range p.sources {
+		g.Go(func() error { return p.capture(ctx, s) })
+	}
+	g.Go(func() error { return p.worker.Run(ctx) })
+	g.Go(func() error {
+		publisher, err := publish.New(publish.Config{
+			Outbox: p.store, Topic: changeTopic{p.topic}, Partitions: p.cfg.Partitions,
+			Hooks: publish.Hooks{
+				Published: func(_ int32, n int, _ uint64) { p.observe.announced.Add(float64(n)) },
+				Retry:     func(err error) { p.log.Warn("publish: trying again", "error", err) },
+			}})
+		if err != nil {
+			return err
+		}
+		return publisher.Run(ctx)
+	})
+	g.Go(func() error {
+		select {
+		case <-p.store.Stopped():
+			return p.store.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if p.broker != nil {
+		g.Go(func() error { return watch(ctx, p.broker.Err) })
+	}
+	return g.Wait()
+}
+
+// watch returns the error that failed gives, or nil at ctx's end.
+func watch(ctx context.Context, failed func() error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := failed(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// close ends what open started, in reverse.
+func (p *pipeline) close() {
+	if p.topic != nil {
+		p.topic.Close()
+	}
+	if p.reader != nil {
+		p.reader.Close()
+	}
+	if p.local != nil {
+		p.local.Close()
+	}
+	if p.store != nil {
+		if err := p.store.Close(); err != nil {
+			p.log.Error("store: close", "error", err)
+		}
+	}
+	if p.broker != nil {
+		p.broker.Close()
+	}
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// stringList is a flag that may be given several times.
+type stringList []string
+
+func (l *stringList) String() string     { return strings.Join(*l, ",") }
+func (l *stringList) Set(s string) error { *l = append(*l, s); return nil }
+
+func runRun(ctx context.Context, args []string) error {
+	f := newFlags("run", "Runs the pipeline of a configuration file until it is stopped.")
+	path := f.String("config", "tributary.yaml", "configuration file")
+	apiAddr := f.String("api", "", "address of the FHIR server; default: the configuration's")
+	broker := f.String("broker", "", "address of the embedded broker; default: the configuration's")
+	logFormat := f.String("log", "text", "log format: text or json")
+	var resnapshot stringList
+	f.Var(&resnapshot, "resnapshot", "take a new snapshot of this source, whatever its log says (may be repeated)")
+	if err := parseFlags(f, args); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*path)
+	if err != nil {
+		return err
+	}
+	if *apiAddr != "" {
+		cfg.API = *apiAddr
+	}
+	if *broker != "" {
+		cfg.Kafka.Listen = *broker
+	}
+	again := map[string]bool{}
+	for _, name := range resnapshot {
+		if _, ok := cfg.Sources[name]; !ok {
+			return usageError{fmt.Sprintf("--resnapshot: there is no source %q; there are %s", name, strings.Join(cfg.sourceNames(), ", "))}
+		}
+		again[name] = true
+	}
+	return runPipeline(ctx, cfg, newLogger(os.Stderr, *logFormat), again, nil)
+}
+
+// runPipeline checks, opens and runs everything, and returns when all of it has
+// ended. started, if not nil, is called once the API listens.
+func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot map[string]bool, started func(context.Context, *pipeline, string) error) error {
+	l, err := listen(cfg.API, "--api")
+	if err != nil {
+		return err
+	}
+	p, err := openPipeline(ctx, cfg, log, resnapshot)
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	defer p.close()
+	if err := p.checkAtStart(ctx); err != nil {
+		_ = l.Close()
+		return err
+	}
+	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", cfg.sourceNames())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.serve(ctx, l) })
+	g.Go(func() error { return p.run(ctx) })
+	if started != nil {
+		g.Go(func() error { return started(ctx, p, l.Addr().String()) })
+	}
+	err = g.Wait()
+	log.Info("tributary stops")
+	return err
+}
+
+// checkAtStart refuses to start on settings that would lose something. A source
+// that does not answer is waited for later, and is no reason to serve nothing.
+func (p *pipeline) checkAtStart(ctx context.Context) error {
+	report := checkSources(ctx, p.cfg, p.set, p.sources)
+	report = slices.DeleteFunc(report, func(f finding) bool { return f.unreachable })
+	if len(report) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the sources are not fit to be captured:\n%s", strings.TrimRight(formatFindings(report), "\n"))
+}

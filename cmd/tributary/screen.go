@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/tributary-health/tributary/demo"
+	"github.com/tributary-health/tributary/fhir"
+	"github.com/tributary-health/tributary/store/pebble"
+)
+
+// screen is what the demo prints: bars while it loads and composes, then how to
+// reach everything, then one live line. Without a terminal the bars and the live
+// line become a plain line every few seconds.
+type screen struct {
+	out      *os.File
+	terminal bool
+	mu       sync.Mutex
+}
+
+func newScreen(out *os.File) *screen {
+	return &screen{out: out, terminal: term.IsTerminal(int(out.Fd()))}
+}
+
+// note prints a line of what is being done.
+func (s *screen) note(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(s.out, line)
+}
+
+func (s *screen) bars(title string) *demo.Bars {
+	s.note(title)
+	return demo.NewBars(s.out)
+}
+
+// show follows the pipeline until ctx ends.
+func (s *screen) show(ctx context.Context, p *pipeline, env map[string]string, work string) error {
+	if !p.store.Frontier().Composed {
+		s.note("taking the first snapshot")
+		s.snapshotBars(ctx, p)
+	}
+	if err := p.awaitReady(ctx); err != nil {
+		return nil // stopped before
+	}
+	text, err := welcome(p, env, work)
+	if err != nil {
+		return err
+	}
+	s.note(text)
+	return s.live(ctx, p)
+}
+
+// awaitReady waits until the first snapshot is composed.
+func (p *pipeline) awaitReady(ctx context.Context) error {
+	for !p.store.Frontier().Composed {
+		select {
+		case <-p.store.Changed():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
+	bars := demo.NewBars(s.out)
+	defer bars.Finish()
+	tick := time.NewTicker(150 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, src := range p.sources {
+			var rows, estimate int64
+			view := p.observe.view(src.name)
+			for _, t := range view.snapshots {
+				rows += t.Rows
+				estimate += max(t.Estimate, t.Rows)
+			}
+			if estimate > 0 {
+				bars.Set(src.name+" snapshot", rows, estimate)
+			}
+		}
+		p.observe.mu.Lock()
+		composing := p.observe.composing
+		p.observe.mu.Unlock()
+		if composing[1] > 0 {
+			bars.Set("members composed", int64(composing[0]), int64(composing[1]))
+		}
+		if p.store.Frontier().Composed {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// welcome is the short screen: addresses, three members to try, and how to
+// subscribe.
+func welcome(p *pipeline, env map[string]string, work string) (string, error) {
+	members, err := threeMembers(p)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nFHIR      %s\n", env["FHIR"])
+	fmt.Fprintf(&b, "broker    %s   topic %s\n", env["BROKER"], changeTopicName)
+	fmt.Fprintf(&b, "settings  . %s\n\n", shellPath(work, demoEnvFile))
+	fmt.Fprintln(&b, "Three members and their medication profiles:")
+	for _, m := range members {
+		fmt.Fprintf(&b, "\n  # %s\n  curl -s -H \"Authorization: Bearer %s\" \\\n    '%s/Patient/%s/$medication-profile'\n",
+			m.name, env["PROVIDER_KEY"], env["FHIR"], m.id)
+	}
+	fmt.Fprintf(&b, "\nSubscribe to every change:\n\n  bin/tributary tail --work %s\n  kcat -b %s -C -t %s -o end -f '%%h\\n%%s\\n'\n\n",
+		work, env["BROKER"], changeTopicName)
+	fmt.Fprintln(&b, "Ctrl-C stops everything, databases included; the next start goes on from here.")
+	return b.String(), nil
+}
+
+func shellPath(work, file string) string { return shellQuote(work + "/" + file) }
+
+type tryMember struct{ id, name string }
+
+// threeMembers are the first three that have a name; the people are synthetic.
+func threeMembers(p *pipeline) ([]tryMember, error) {
+	view, err := p.store.At(0)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	var ids []tryMember
+	err = scanPatients(view, func(id string, body []byte) bool {
+		var patient struct {
+			Name []struct {
+				Family string   `json:"family"`
+				Given  []string `json:"given"`
+			} `json:"name"`
+		}
+		name := "member"
+		if json.Unmarshal(body, &patient) == nil && len(patient.Name) > 0 {
+			name = strings.TrimSpace(strings.Join(patient.Name[0].Given, " ") + " " + patient.Name[0].Family)
+		}
+		ids = append(ids, tryMember{id, name})
+		return len(ids) < 3
+	})
+	return ids, err
+}
+
+// live prints one line a second on a terminal, one in five elsewhere.
+func (s *screen) live(ctx context.Context, p *pipeline) error {
+	every := 5 * time.Second
+	if s.terminal {
+		every = time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	lastIn, lastOut := p.observe.totals()
+	for {
+		select {
+		case <-ctx.Done():
+			if s.terminal {
+				fmt.Fprintln(s.out)
+			}
+			return nil
+		case <-tick.C:
+		}
+		in, out := p.observe.totals()
+		line := fmt.Sprintf("changes in %.1f/s   resources out %.1f/s   commit %d", float64(in-lastIn)/every.Seconds(),
+			float64(out-lastOut)/every.Seconds(), p.store.Frontier().Number)
+		lastIn, lastOut = in, out
+		for _, src := range p.sources {
+			at := p.store.Frontier().Sources[src.name].Committed
+			line += fmt.Sprintf("   lag %s %.1fs", src.name, max(0, time.Since(at).Seconds()))
+		}
+		if s.terminal {
+			fmt.Fprintf(s.out, "\r\x1b[K%s", line)
+		} else {
+			fmt.Fprintln(s.out, line)
+		}
+	}
+}
+
+// scanPatients calls fn with each member's id and resource until it returns
+// false.
+func scanPatients(view *pebble.View, fn func(id string, body []byte) bool) error {
+	var failed error
+	err := view.Scan("Patient", "", true, "", "", func(found fhir.Version) bool {
+		v, ok, err := view.Read(found.ResourceID)
+		if err != nil || !ok {
+			failed = err
+			return false
+		}
+		return fn(v.ID, v.Body)
+	})
+	return errors.Join(err, failed)
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/api"
+)
+
+// fhirBase is where the FHIR interactions begin.
+const fhirBase = "/fhir"
+
+// listen takes the address; a taken one names the flag.
+func listen(addr, flagName string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (choose another address with %s)", addr, err, flagName)
+	}
+	return l, nil
+}
+
+// handler is everything served over HTTP: FHIR, health, metrics, status, and
+// the schema registry where it is the process's own.
+func (p *pipeline) handler() http.Handler {
+	clients := make([]access.Client, len(p.cfg.Clients))
+	operators := map[string]bool{}
+	for i, c := range p.cfg.Clients {
+		clients[i] = access.NewClient(c.ID, c.key)
+		operators[c.ID] = c.Operator
+	}
+	registry := access.NewRegistry(clients...)
+	fhir := api.New(api.Config{
+		Store: views{p.store}, Clients: registry, BasePath: fhirBase,
+		Name: "Tributary", Version: version, Ready: p.ready,
+		Observe: func(route string, status int, took time.Duration) {
+			p.observe.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+			p.observe.latency.WithLabelValues(route).Observe(took.Seconds())
+		}})
+	operator := func(next http.HandlerFunc) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			caller, err := registry.Authenticate(r.Header.Get("Authorization"))
+			if err != nil || !operators[caller.ClientID] {
+				http.Error(w, "an operator's key is needed", http.StatusUnauthorized)
+				return
+			}
+			next(w, r)
+		})
+	}
+	paths := map[string]http.Handler{
+		"/metrics":       promhttp.HandlerFor(p.observe.registry, promhttp.HandlerOpts{}),
+		"/status":        operator(p.serveStatus),
+		"/status/commit": operator(p.serveCommit),
+	}
+	if p.local != nil {
+		paths["/registry/"] = http.StripPrefix("/registry", p.local.Handler())
+	}
+	return muxFirst(paths, p.untilComposed(fhir))
+}
+
+// untilComposed answers 503 for what would be half a record: before the first
+// composition is visible, no resource is there, and "not found" would be a lie.
+func (p *pipeline) untilComposed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimPrefix(r.URL.Path, fhirBase)
+		if path == r.URL.Path || path == "/metadata" || p.store.Frontier().Composed {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/fhir+json; charset=utf-8")
+		w.Header().Set("Retry-After", "5")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"transient","diagnostics":"the first snapshot is not composed yet"}]}`))
+	})
+}
+
+// serve answers until ctx ends, then lets what it began finish for a while.
+func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("api: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := srv.Shutdown(drain)
+	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
+		return serveErr
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return srv.Close()
+	}
+	return err
+}
+
+// ready waits until everything that the sources had committed when it was called
+// is applied, or ctx ends. A source that cannot be asked does not make a
+// process unready that has composed: what it serves says how fresh it is.
+func (p *pipeline) ready(ctx context.Context) error {
+	if !p.store.Frontier().Composed {
+		return errors.New("the first snapshot is not composed yet")
+	}
+	for _, s := range p.sources {
+		asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+		head, err := s.head(asking)
+		cancel()
+		if err != nil {
+			continue
+		}
+		for {
+			changed := p.store.Changed()
+			if p.store.Frontier().Sources[s.name].Position.Compare(head) >= 0 {
+				break
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return fmt.Errorf("source %s: not everything committed so far is applied", s.name)
+			}
+		}
+	}
+	return nil
+}

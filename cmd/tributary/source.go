@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tributary-health/tributary/capture"
+	"github.com/tributary-health/tributary/capture/mysql"
+	"github.com/tributary-health/tributary/capture/postgres"
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/kafka"
+)
+
+// source is one system of record: its name, its tables, and what its technology
+// does for it.
+type source struct {
+	name   string
+	tables []capture.Table
+
+	// resnapshot asks the next reader for a new snapshot; only the source's own
+	// goroutine changes it.
+	resnapshot bool
+
+	check   func(context.Context) ([]capture.Problem, error)
+	schemas func(context.Context) (map[change.Table]*change.Schema, error)
+	head    func(context.Context) (change.Position, error)
+	read    func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error
+}
+
+func (s *source) tableNames() []change.Table {
+	names := make([]change.Table, len(s.tables))
+	for i, t := range s.tables {
+		names[i] = t.Table
+	}
+	return names
+}
+
+// newSources gives each configured source the tables that the mappings declare
+// for it.
+func newSources(cfg *Config, set *mapping.Set) ([]*source, error) {
+	byName := map[string]*source{}
+	var all []*source
+	for _, name := range cfg.sourceNames() {
+		byName[name] = &source{name: name}
+		all = append(all, byName[name])
+	}
+	var errs []error
+	for _, decl := range set.Tables() {
+		s := byName[decl.Table.Source]
+		if s == nil {
+			errs = append(errs, fmt.Errorf("mappings: table %s: the configuration has no source %q", decl.Table, decl.Table.Source))
+			continue
+		}
+		s.tables = append(s.tables, capture.Table{Table: decl.Table, Route: decl.Route})
+	}
+	for _, s := range all {
+		if len(s.tables) == 0 {
+			errs = append(errs, fmt.Errorf("sources.%s: the mappings declare no table of it", s.name))
+			continue
+		}
+		s.bind(cfg.Sources[s.name])
+	}
+	return all, errors.Join(errs...)
+}
+
+// bind chooses the technology.
+func (s *source) bind(c SourceConfig) {
+	if c.Kind == "postgres" {
+		pc := postgres.Config{Source: s.name, DSN: c.DSN, Slot: c.Slot, Publication: c.Publication, Tables: s.tables}
+		s.check = func(ctx context.Context) ([]capture.Problem, error) { return postgres.Check(ctx, pc) }
+		s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return postgres.Schemas(ctx, pc) }
+		s.head = func(ctx context.Context) (change.Position, error) { return postgres.Head(ctx, pc) }
+		s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
+			pc := pc
+			pc.Hooks, pc.Resnapshot = hooks, resnapshot
+			return postgres.New(pc, log).Run
+		}
+		return
+	}
+	mc := mysql.Config{Source: s.name, DSN: c.DSN, Flavor: c.Kind, ServerID: c.ServerID, Tables: s.tables}
+	s.check = func(ctx context.Context) ([]capture.Problem, error) { return mysql.Check(ctx, mc) }
+	s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return mysql.Schemas(ctx, mc) }
+	s.head = func(ctx context.Context) (change.Position, error) { return mysql.Head(ctx, mc) }
+	s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
+		mc := mc
+		mc.Hooks, mc.Resnapshot = hooks, resnapshot
+		return mysql.New(mc, log).Run
+	}
+}
+
+// capture reads one source until ctx ends or it fails for good. A connection
+// that was lost is taken up again, as a new incarnation, after a pause.
+func (p *pipeline) capture(ctx context.Context, s *source) error {
+	pause := time.Second
+	for {
+		began := time.Now()
+		err := p.captureOnce(ctx, s)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var ce *capture.Error
+		if err == nil || (errors.As(err, &ce) && ce.Kind != capture.Transient) || (ce == nil && err != nil) {
+			return err
+		}
+		p.observe.problem(s.name, err.Error())
+		p.log.Warn("capture: trying again", "source", s.name, "in", pause, "error", err)
+		if time.Since(began) > time.Minute {
+			pause = time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(pause*2, 30*time.Second)
+	}
+}
+
+func (p *pipeline) captureOnce(ctx context.Context, s *source) error {
+	w, err := kafka.OpenWriter(ctx, kafka.WriterConfig{
+		Connection: p.conn, Registry: p.registry, Source: s.name, Tables: s.tableNames(),
+		Partitions: p.cfg.Partitions, Format: kafka.Format(p.cfg.Kafka.Format)})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	resnapshot := s.resnapshot
+	applied := p.store.Frontier().Sources[s.name].Position
+	durable := w.Resume().Durable.Position
+	if !resnapshot && durable.Compare(applied) < 0 && durable.IsZero() {
+		return &capture.Error{Op: "resume", Kind: capture.Gone, Source: s.name, Position: applied.String(),
+			Err:  fmt.Errorf("the store has applied the source up to here, and the topic %s does not say where to go on", kafka.TxTopic(s.name)),
+			Hint: "restore the broker's data, or take a new snapshot with `tributary run --resnapshot " + s.name + "`"}
+	}
+	hooks := capture.Hooks{
+		SnapshotTable: p.observe.snapshotTable,
+		Rows:          func(n int) { p.observe.captured(s.name, n) },
+		Head: func(mark change.Mark, at time.Time) {
+			p.observe.heard(s.name, mark, at)
+			p.observe.problem(s.name, "")
+		},
+	}
+	err = s.read(sourceLog{w}, hooks, resnapshot)(ctx)
+	if resnapshot && w.Resume().Durable.Position != w.Durable().Position {
+		s.resnapshot = false // the snapshot is in the log
+	}
+	return err
+}

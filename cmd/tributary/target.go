@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// target is a running process that a command talks to.
+type target struct {
+	fhir string // base address, with /fhir
+	root string // without
+	key  string
+}
+
+// targetOptions are the flags that name one.
+type targetOptions struct {
+	work, fhir, keyEnv *string
+}
+
+func targetFlags(f *flag.FlagSet) *targetOptions {
+	return &targetOptions{
+		work:   f.String("work", ".demo", "work folder of a running demo, to find the process"),
+		fhir:   f.String("fhir", "", "FHIR base address of the process; default: the demo's"),
+		keyEnv: f.String("key-env", "TRIBUTARY_KEY", "environment variable with an operator's key, used with --fhir"),
+	}
+}
+
+func (o *targetOptions) resolve() (*target, error) {
+	if *o.fhir != "" {
+		return newTarget(*o.fhir, os.Getenv(*o.keyEnv))
+	}
+	env, err := readDemoEnv(*o.work)
+	if err != nil {
+		return nil, fmt.Errorf("%w; name a process with --fhir", err)
+	}
+	return newTarget(env["FHIR"], env["OPERATOR_KEY"])
+}
+
+func newTarget(fhir, key string) (*target, error) {
+	u, err := url.Parse(fhir)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%q is no base address", fhir)
+	}
+	return &target{fhir: strings.TrimRight(fhir, "/"), root: u.Scheme + "://" + u.Host, key: key}, nil
+}
+
+// client waits for answers as long as a full page of a large store takes.
+var client = &http.Client{Timeout: 2 * time.Minute}
+
+// get asks and returns the body of a 200; what else comes is an error.
+func (t *target) get(ctx context.Context, address string, header ...string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+t.key)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the process does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %.300s", req.URL.Path, resp.Status, body)
+	}
+	return body, nil
+}
+
+func (t *target) getJSON(ctx context.Context, path string, v any) error {
+	body, err := t.get(ctx, t.root+path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, v)
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/compose"
+	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/fhir"
+	"github.com/tributary-health/tributary/verify"
+)
+
+func runVerify(ctx context.Context, args []string) error {
+	f := newFlags("verify", "Recomputes every resource from the source databases and compares it with what the running process serves.\n"+
+		"Exits 1 if anything differs in every try, 2 if it could not find out.")
+	target := targetFlags(f)
+	path := f.String("config", "", "configuration file; default: the demo's")
+	tries := f.Int("tries", 10, "how often a difference is tried again against a fresh read of the sources")
+	limit := f.Int("limit", 20, "how many differences are printed")
+	if err := parseFlags(f, args); err != nil {
+		return err
+	}
+	if *path == "" {
+		*path = filepath.Join(*target.work, demoConfigFile)
+	}
+	cfg, err := loadConfig(*path)
+	if err != nil {
+		return cannot(err)
+	}
+	t, err := target.resolve()
+	if err != nil {
+		return cannot(err)
+	}
+	c, err := newChecker(cfg, t)
+	if err != nil {
+		return cannot(err)
+	}
+	report, err := verify.Run(ctx, verify.Config{Begin: c.begin, Tries: *tries, Progress: func(try, differing int) {
+		if differing > 0 && try < *tries {
+			fmt.Fprintf(os.Stderr, "verify: try %d: %d resources differ; trying again\n", try, differing)
+		}
+	}})
+	if err != nil {
+		return cannot(err)
+	}
+	return printReport(report, *limit)
+}
+
+// cannot is for what keeps verify from finding out.
+func cannot(err error) error { return usageError{err.Error()} }
+
+func printReport(r verify.Report, limit int) error {
+	types := make([]string, 0, len(r.Resources))
+	total := 0
+	for t, n := range r.Resources {
+		types = append(types, t)
+		total += n
+	}
+	sort.Strings(types)
+	for _, t := range types {
+		fmt.Printf("%-24s %8d\n", t, r.Resources[t])
+	}
+	fmt.Printf("verify: %d resources of %d members, %d differences, %d tries\n", total, r.Members, len(r.Differences), r.Tries)
+	for i, d := range r.Differences {
+		if i == limit {
+			fmt.Printf("... and %d more\n", len(r.Differences)-limit)
+			break
+		}
+		fmt.Printf("%s: %s\n", d.ID, d.Kind)
+	}
+	if len(r.Differences) > 0 {
+		return errReported
+	}
+	return nil
+}
+
+// checker holds what every try needs.
+type checker struct {
+	set     *mapping.Set
+	sources []*source
+	target  *target
+}
+
+func newChecker(cfg *Config, t *target) (*checker, error) {
+	key, err := os.ReadFile(filepath.Join(cfg.Data, "id.key"))
+	if err != nil {
+		return nil, fmt.Errorf("id key: %w", err)
+	}
+	set, err := loadMappings(cfg, key)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := newSources(cfg, set)
+	return &checker{set, sources, t}, err
+}
+
+// attempt is one try: the rows of all sources, each at its own mark.
+type attempt struct {
+	*checker
+	rows  [][]change.Event
+	marks []change.Mark
+}
+
+// begin reads all sources at once, so that their marks lie close together.
+func (c *checker) begin(ctx context.Context) (verify.Attempt, error) {
+	a := &attempt{c, make([][]change.Event, len(c.sources)), make([]change.Mark, len(c.sources))}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, s := range c.sources {
+		g.Go(func() error {
+			col := &collector{}
+			err := s.snapshot(ctx, col)
+			if err == nil && !col.ended {
+				err = errors.New("the snapshot did not end")
+			}
+			a.rows[i], a.marks[i] = col.events, col.mark
+			return err
+		})
+	}
+	return a, g.Wait()
+}
+
+func (a *attempt) Close() error { return nil }
+
+func (a *attempt) all() iter.Seq2[*change.Event, error] {
+	return func(yield func(*change.Event, error) bool) {
+		for _, rows := range a.rows {
+			for i := range rows {
+				if !yield(&rows[i], nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a *attempt) Expected(_ context.Context, fn func(string, fhir.ResourceID, []byte) error) error {
+	return compose.ComposeAll(a.set, a.all(), func(x compose.Expected) error {
+		if x.Reason != "" {
+			return nil // parked: what is served is its last good state
+		}
+		return fn(x.Member, x.ID, x.Content)
+	})
+}
+
+// Served reads every type, page by page, at the newest commit at which no source
+// is further than what Expected read.
+func (a *attempt) Served(ctx context.Context, fn func(fhir.ResourceID, []byte) error) error {
+	if err := a.applied(ctx); err != nil {
+		return err
+	}
+	query := url.Values{}
+	for i, s := range a.sources {
+		query.Set(s.name, a.marks[i].Position.String())
+	}
+	number, err := a.target.get(ctx, a.target.root+"/status/commit?"+query.Encode())
+	if err != nil {
+		return err
+	}
+	for _, typ := range a.types() {
+		if err := a.pages(ctx, typ, string(number), fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applied waits until the process has applied what was read.
+func (a *attempt) applied(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for {
+		var r statusReport
+		if err := a.target.getJSON(ctx, "/status", &r); err != nil {
+			return err
+		}
+		behind := ""
+		for i, s := range a.sources {
+			for _, have := range r.Sources {
+				at, err := change.ParsePosition(have.Applied)
+				if have.Name == s.name && (err != nil || at.Compare(a.marks[i].Position) < 0) {
+					behind = s.name
+				}
+			}
+		}
+		if behind == "" && r.Composed {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("source %s: the process does not catch up with what was read from it", behind)
+		}
+	}
+}
+
+func (a *attempt) types() []string {
+	var types []string
+	for _, r := range a.set.Resources() {
+		if !slices.Contains(types, r.Type) {
+			types = append(types, r.Type)
+		}
+	}
+	sort.Strings(types)
+	return types
+}
+
+type searchPage struct {
+	Link []struct {
+		Relation string `json:"relation"`
+		URL      string `json:"url"`
+	} `json:"link"`
+	Entry []struct {
+		Resource json.RawMessage `json:"resource"`
+		Search   struct {
+			Mode string `json:"mode"`
+		} `json:"search"`
+	} `json:"entry"`
+}
+
+func (a *attempt) pages(ctx context.Context, typ, number string, fn func(fhir.ResourceID, []byte) error) error {
+	next := a.target.fhir + "/" + typ + "?_count=1000"
+	for next != "" {
+		body, err := a.target.get(ctx, next, "Tributary-Commit", number)
+		if err != nil {
+			return err
+		}
+		var page searchPage
+		if err := json.Unmarshal(body, &page); err != nil {
+			return fmt.Errorf("%s: the answer is no Bundle: %w", typ, err)
+		}
+		for _, e := range page.Entry {
+			var head struct {
+				Type string `json:"resourceType"`
+				ID   string `json:"id"`
+			}
+			if err := json.Unmarshal(e.Resource, &head); err != nil {
+				return fmt.Errorf("%s: an entry is no resource: %w", typ, err)
+			}
+			if err := fn(fhir.ResourceID{Type: head.Type, ID: head.ID}, fhir.Unstamp(bytes.TrimSpace(e.Resource))); err != nil {
+				return err
+			}
+		}
+		next = ""
+		for _, l := range page.Link {
+			if l.Relation == "next" {
+				next = l.URL
+			}
+		}
+	}
+	return nil
+}
