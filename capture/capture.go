@@ -48,8 +48,9 @@ type Log interface {
 	Watermark(ctx context.Context, mark change.Mark, at time.Time) error
 
 	// Durable returns the largest mark at or below which everything appended was
-	// acknowledged by the broker on every partition. Only this may be confirmed
-	// to the source. The zero Mark means nothing yet.
+	// acknowledged by the broker on every partition, and which the log itself
+	// states, so that a Log opened later resumes there or after it. Only this may
+	// be confirmed to the source. The zero Mark means nothing yet.
 	Durable() change.Mark
 
 	// Err returns the error that stopped the Log for good, or nil.

@@ -1,0 +1,232 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tributary-health/tributary/change"
+)
+
+const (
+	// DefaultPartitions is the partition count of topics that state none.
+	DefaultPartitions = 4
+
+	// MaxRecordBytes bounds one record's key and value. A row that is larger is
+	// refused, by table.
+	MaxRecordBytes = maxBatchBytes - 4<<10
+
+	maxBatchBytes   = 8 << 20   // a topic's max.message.bytes, and the producer's batch
+	maxRequestBytes = 128 << 20 // the largest request the embedded broker reads
+)
+
+// TopicPartition names one partition of a topic.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// LandingTopic is the topic of a table's change events.
+func LandingTopic(t change.Table) string { return "cdc." + t.Source + "." + t.Name }
+
+// TxTopic is the topic of a source's transaction ends and watermarks.
+func TxTopic(source string) string { return "cdc." + source + ".tx" }
+
+// IsTxTopic reports whether the topic is some source's tx topic. A source's name
+// has no dot; a table called tx is refused, so no landing topic has this form.
+func IsTxTopic(topic string) bool {
+	source, ok := strings.CutPrefix(topic, "cdc.")
+	if !ok {
+		return false
+	}
+	source, ok = strings.CutSuffix(source, ".tx")
+	return ok && source != "" && !strings.Contains(source, ".")
+}
+
+// TopicSpec is a topic as it must be. Partitions 0 is DefaultPartitions.
+// Retention 0 keeps everything, which is what the embedded broker insists on.
+// Replication 0 leaves it to the broker.
+type TopicSpec struct {
+	Name        string
+	Partitions  int32
+	Retention   time.Duration
+	Replication int16
+}
+
+func (s TopicSpec) partitions() int32 {
+	if s.Partitions == 0 {
+		return DefaultPartitions
+	}
+	return s.Partitions
+}
+
+func (s TopicSpec) configs() map[string]*string {
+	retention := "-1"
+	if s.Retention > 0 {
+		retention = strconv.FormatInt(s.Retention.Milliseconds(), 10)
+	}
+	return map[string]*string{
+		"cleanup.policy":    kadm.StringPtr("delete"),
+		"retention.ms":      kadm.StringPtr(retention),
+		"retention.bytes":   kadm.StringPtr("-1"),
+		"max.message.bytes": kadm.StringPtr(strconv.Itoa(maxBatchBytes)),
+	}
+}
+
+// SourceTopics returns the specs of a source's topics: its tx topic and one per
+// table.
+func SourceTopics(source string, tables []change.Table, partitions int32) []TopicSpec {
+	specs := []TopicSpec{{Name: TxTopic(source), Partitions: partitions}}
+	for _, t := range tables {
+		specs = append(specs, TopicSpec{Name: LandingTopic(t), Partitions: partitions})
+	}
+	return specs
+}
+
+// EnsureTopics creates the topics that do not exist. A topic that exists keeps
+// its settings; one that exists with another number of partitions is an error,
+// because keys would move to other partitions. All problems are reported at
+// once.
+func EnsureTopics(ctx context.Context, conn Connection, specs []TopicSpec) error {
+	return conn.admin(func(admin *kadm.Client) error { return ensureTopics(ctx, admin, specs) })
+}
+
+func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) error {
+	const op = "create topics"
+	var problems []error
+	for _, s := range specs {
+		if err := checkTopicName(s.Name); err != nil {
+			problems = append(problems, failTopic(op, s.Name, -1, err))
+			continue
+		}
+		replication := s.Replication
+		if replication == 0 {
+			replication = -1
+		}
+		resp, err := admin.CreateTopic(ctx, s.partitions(), replication, s.configs(), s.Name)
+		if err == nil {
+			err = resp.Err
+		}
+		switch {
+		case err == nil || errors.Is(err, kerr.TopicAlreadyExists):
+		case errors.Is(err, kerr.InvalidTopicException):
+			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1, Err: err,
+				Hint: "a topic whose name differs only in . and _ may exist"})
+		case errors.Is(err, kerr.PolicyViolation):
+			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1, Err: err,
+				Hint: "the embedded broker keeps everything: leave the retention at 0"})
+		default:
+			problems = append(problems, failTopic(op, s.Name, -1, err))
+		}
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	return checkPartitions(ctx, admin, op, specs)
+}
+
+// checkPartitions compares the partition counts of existing topics.
+func checkPartitions(ctx context.Context, admin *kadm.Client, op string, specs []TopicSpec) error {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	topics, err := admin.ListTopicsWithInternal(ctx, names...)
+	if err != nil {
+		return fail(op, err)
+	}
+	var problems []error
+	for _, s := range specs {
+		switch t, ok := topics[s.Name]; {
+		case !ok:
+			problems = append(problems, failTopic(op, s.Name, -1, kerr.UnknownTopicOrPartition))
+		case t.Err != nil:
+			problems = append(problems, failTopic(op, s.Name, -1, t.Err))
+		case int32(len(t.Partitions)) != s.partitions():
+			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1,
+				Err:  fmt.Errorf("has %d partitions, configured are %d", len(t.Partitions), s.partitions()),
+				Hint: "set the number the topic has; a topic's partition count cannot change while its records matter"})
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func checkTopicName(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > 249 {
+		return errors.New("the name is empty, dots only, or longer than 249 characters")
+	}
+	for _, r := range name {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+			continue
+		}
+		return fmt.Errorf("the name holds %q; Kafka allows letters, digits, dot, underscore and dash", r)
+	}
+	return nil
+}
+
+// checkTable refuses a table whose landing topic could not be told from another.
+func checkTable(source string, t change.Table) error {
+	if t.Source != source {
+		return fmt.Errorf("table %s is not of source %s", t, source)
+	}
+	if t.Name == "tx" {
+		return fmt.Errorf("table %s: its topic would be the source's tx topic", t)
+	}
+	return checkTopicName(LandingTopic(t))
+}
+
+// Range is what a partition holds: offsets from Start up to, not including, End.
+type Range struct{ Start, End int64 }
+
+// Ranges returns what every partition of the topics holds now, up to the last
+// record that is decided (on a real Kafka, behind no open transaction). A topic
+// that does not exist is an error.
+func Ranges(ctx context.Context, conn Connection, topics ...string) (map[TopicPartition]Range, error) {
+	var ranges map[TopicPartition]Range
+	err := conn.admin(func(admin *kadm.Client) (err error) {
+		ranges, err = listRanges(ctx, admin, topics...)
+		return err
+	})
+	return ranges, err
+}
+
+func listRanges(ctx context.Context, admin *kadm.Client, topics ...string) (map[TopicPartition]Range, error) {
+	const op = "list offsets"
+	if len(topics) == 0 {
+		return map[TopicPartition]Range{}, nil
+	}
+	start, err := admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fail(op, err)
+	}
+	end, err := admin.ListCommittedOffsets(ctx, topics...)
+	if err != nil {
+		return nil, fail(op, err)
+	}
+	ranges := make(map[TopicPartition]Range)
+	for _, listed := range []kadm.ListedOffsets{start, end} {
+		for _, topic := range topics {
+			if len(listed[topic]) == 0 {
+				return nil, failTopic(op, topic, -1, kerr.UnknownTopicOrPartition)
+			}
+		}
+	}
+	var problems []error
+	end.Each(func(l kadm.ListedOffset) {
+		s, ok := start.Lookup(l.Topic, l.Partition)
+		if err := errors.Join(l.Err, s.Err); err != nil || !ok {
+			problems = append(problems, failTopic(op, l.Topic, l.Partition, err))
+			return
+		}
+		ranges[TopicPartition{l.Topic, l.Partition}] = Range{s.Offset, l.Offset}
+	})
+	sort.Slice(problems, func(i, j int) bool { return problems[i].Error() < problems[j].Error() })
+	return ranges, errors.Join(problems...)
+}
