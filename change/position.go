@@ -9,10 +9,13 @@ import (
 
 // Position orders every Event of one source. Generation counts the source's
 // histories (timeline, restore, failover) from 1. Ordinal is the commit's
-// place in that history: the commit's end LSN for PostgreSQL, file number
-// times 2^32 plus end offset for MySQL and MariaDB. Sequence is the row's
-// place in its transaction, from 1; an END has Sequence 0 and stands for the
-// transaction as a whole. The zero Position precedes every Event.
+// place in that history: for PostgreSQL the LSN at which the commit record
+// begins (known before the rows are sent, and in the order of commits; the
+// Mark's token is where it ends, to resume after); for MySQL and MariaDB the
+// binlog file's number times 2^32 plus the offset of the last byte of the
+// transaction's GTID event. Sequence is the row's place in its transaction,
+// from 1; an END has Sequence 0 and stands for the transaction as a whole. The
+// zero Position precedes every Event.
 type Position struct {
 	Generation uint32
 	Ordinal    uint64
