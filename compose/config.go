@@ -1,0 +1,100 @@
+package compose
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/compose/mapping"
+)
+
+// Config is what a Worker needs. Set, Feed, Store and Sources are required; the
+// zero value of everything else is replaced by its default.
+type Config struct {
+	// Set is the loaded mappings, checked against the sources' schemas.
+	Set *mapping.Set
+
+	// Feed MUST have been opened at the offsets of Store.Frontier().
+	Feed    Feed
+	Store   Store
+	Sources []string
+
+	// Partitions is how many partitions the landing topics have (4), and
+	// ChangePartitions how many the change topic has (4).
+	Partitions       int32
+	ChangePartitions int32
+
+	// MemoryBudget bounds the rows of unfinished transactions kept in memory, in
+	// bytes (64 MiB); more go to a file in SpillDir (the system's temporary
+	// folder).
+	MemoryBudget int
+	SpillDir     string
+
+	// GroupTxs, GroupBytes and PieceVersions bound what is committed at once (512
+	// transactions, 4 MiB) and written at once (500 versions).
+	GroupTxs      int
+	GroupBytes    int
+	PieceVersions int
+
+	// RetryEvery is how often parked roots are composed again (1 minute).
+	RetryEvery time.Duration
+
+	Hooks Hooks
+
+	plan *plan // instead of Set's, in tests
+}
+
+// Hooks tell an observer what happens; any may be nil. They are called from the
+// worker's goroutine after the commit they tell of (Composing: meanwhile), MUST
+// return quickly and carry no state that the worker depends on.
+type Hooks struct {
+	// Applied: a group was committed with so many rows and versions of the
+	// source.
+	Applied func(at change.Freshness, rows, versions int)
+	// Snapshot: so many rows of the table are in row state.
+	Snapshot func(table change.Table, rows int64)
+	// Composing: of all members, how many the first (or a full) composition has
+	// done.
+	Composing func(done, total int)
+	// Parked: a root could not be composed, or (cleared) is composed again. Root
+	// is a key of the source's and not for logs; reason has no values.
+	Parked func(root, reason string, cleared bool)
+}
+
+func (c *Config) defaults() {
+	setDefault(&c.Partitions, 4)
+	setDefault(&c.ChangePartitions, 4)
+	setDefault(&c.MemoryBudget, 64<<20)
+	setDefault(&c.GroupTxs, 512)
+	setDefault(&c.GroupBytes, 4<<20)
+	setDefault(&c.PieceVersions, 500)
+	setDefault(&c.RetryEvery, time.Minute)
+	if c.SpillDir == "" {
+		c.SpillDir = os.TempDir()
+	}
+}
+
+func setDefault[T int | int32 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Validate reports what is missing or cannot be.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Set == nil && c.plan == nil {
+		errs = append(errs, errors.New("compose: config: Set is missing"))
+	}
+	if c.Feed == nil || c.Store == nil {
+		errs = append(errs, errors.New("compose: config: Feed or Store is missing"))
+	}
+	if len(c.Sources) == 0 {
+		errs = append(errs, errors.New("compose: config: no sources"))
+	}
+	if c.Partitions < 0 || c.ChangePartitions < 0 || c.MemoryBudget < 0 || c.GroupTxs < 0 || c.GroupBytes < 0 || c.PieceVersions < 0 {
+		errs = append(errs, errors.New("compose: config: a limit is negative"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,293 @@
+package compose
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/commit"
+	"github.com/tributary-health/tributary/compose/mapping"
+)
+
+// engine applies rows and composes resources over one state. It is used from one
+// goroutine.
+type engine struct {
+	plan    *plan
+	state   *state
+	schemas *schemas
+	sources map[string]*progress
+	skipped map[string]map[string]int64
+	unit    *unit // where changes are recorded; nil for none
+	marking bool  // members that lose rows are marked: nothing is composed now
+	refs    map[refKey]mapping.Row
+}
+
+// rowID is where a row lies.
+type rowID struct {
+	table      change.Table
+	route, key string
+}
+
+// unit is the commit unit being made, with its rows by place: of several changes
+// of a row only the last is kept.
+type unit struct {
+	commit.Unit
+	index map[rowID]int
+}
+
+// put changes a row in the state and in the unit; a nil body removes it.
+func (e *engine) put(table change.Table, route, key string, body []byte) {
+	e.state.put(table, route, key, body)
+	if e.unit == nil {
+		return
+	}
+	row := commit.Row{Table: table, Route: route, Key: key, Body: body, Deleted: body == nil}
+	id := rowID{table, route, key}
+	if i, ok := e.unit.index[id]; ok {
+		e.unit.Rows[i] = row
+		return
+	}
+	e.unit.index[id] = len(e.unit.Rows)
+	e.unit.Rows = append(e.unit.Rows, row)
+}
+
+// delta is one applied row change. A row without schema is no row.
+type delta struct {
+	decl          mapping.TableDecl
+	route, key    string
+	before, after mapping.Row
+}
+
+func (d *delta) existed() bool { return d.before.Schema != nil }
+func (d *delta) exists() bool  { return d.after.Schema != nil }
+
+// errNoRow is the cause when an Update finds no row to change.
+var errNoRow = errors.New("an update of a row that is not in the row state")
+
+// apply changes the row state by one event: the row itself, and the reserved
+// rows by which it is found.
+func (e *engine) apply(ev *change.Event) (*delta, error) {
+	d, err := e.place(ev)
+	if err != nil {
+		return nil, e.fault("apply row", ev, err)
+	}
+	body, err := e.state.row(d.decl.Table, d.route, d.key)
+	if err != nil {
+		return nil, e.fault("read row", ev, err)
+	}
+	if body != nil {
+		if d.before, _, err = e.schemas.decode(body); err != nil {
+			return nil, e.fault("read row", ev, err)
+		}
+	}
+	if ev.Op == change.Delete {
+		if err := e.remove(d); err != nil {
+			return nil, e.fault("remove row", ev, err)
+		}
+		return d, nil
+	}
+	values, err := e.whole(ev, d.before)
+	if err != nil {
+		return nil, e.fault("apply row", ev, err)
+	}
+	d.after = mapping.Row{Schema: ev.Schema, Values: values}
+	e.put(d.decl.Table, d.route, d.key, e.schemas.appendBody(nil, ev.Schema, ev.Incarnation, values))
+	if !d.existed() {
+		e.count(d.decl.Table, 1)
+	}
+	if err := e.keepReserved(d); err != nil {
+		return nil, e.fault("apply row", ev, err)
+	}
+	return d, nil
+}
+
+// fault wraps an error about an event's row.
+func (e *engine) fault(op string, ev *change.Event, err error) error {
+	return &Error{Op: op, Table: ev.Schema.Table, Position: ev.Position, Err: err}
+}
+
+// remove takes a row out. One that is not there is counted.
+func (e *engine) remove(d *delta) error {
+	if !d.existed() {
+		if p := e.sources[d.decl.Table.Source]; p != nil {
+			p.Missing++
+		}
+		return nil
+	}
+	if err := e.unskip(d); err != nil {
+		return err
+	}
+	if e.marking && d.decl.Route.Kind != change.Reference {
+		member, ok, err := e.memberOf(d.decl.Table, d.route)
+		if err != nil {
+			return err
+		}
+		if ok {
+			e.put(goneTable(e.plan.root), "", member, []byte(reservedBody))
+		}
+	}
+	e.put(d.decl.Table, d.route, d.key, nil)
+	e.count(d.decl.Table, -1)
+	return e.keepReserved(d)
+}
+
+// unskip takes a row that leaves out of the counts of rows without a resource.
+func (e *engine) unskip(d *delta) error {
+	for _, i := range e.plan.byTable[d.decl.Table] {
+		if err := e.noteSkipped(composed{instance: instance{i, d.route, d.key}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noteSkipped counts the rows that gave no resource, each once.
+func (e *engine) noteSkipped(c composed) error {
+	r := &e.plan.resources[c.resource]
+	if r.skipped == "" {
+		return nil
+	}
+	t := e.plan.skippedTable(r)
+	body, err := e.state.row(t, c.route, c.key)
+	if err != nil || (body != nil) == c.skipped {
+		return err
+	}
+	counts := e.skipped[r.from.String()]
+	if counts == nil {
+		counts = make(map[string]int64)
+		e.skipped[r.from.String()] = counts
+	}
+	if c.skipped {
+		counts[r.skipped]++
+		e.put(t, c.route, c.key, []byte(reservedBody))
+	} else {
+		counts[r.skipped]--
+		e.put(t, c.route, c.key, nil)
+	}
+	return nil
+}
+
+func (e *engine) count(t change.Table, n int64) {
+	p := e.sources[t.Source]
+	if p == nil {
+		return
+	}
+	if p.Rows == nil {
+		p.Rows = make(map[string]int64)
+	}
+	p.Rows[t.Name] += n
+}
+
+// place finds where the event's row lies.
+func (e *engine) place(ev *change.Event) (*delta, error) {
+	decl, ok := e.plan.tables[ev.Schema.Table]
+	if !ok {
+		return nil, errors.New("the mappings do not declare it")
+	}
+	d := &delta{decl: decl}
+	if d.key, ok = ev.Schema.Key(ev.Row()); !ok {
+		return nil, errors.New("the row has no whole primary key")
+	}
+	if decl.Route.Kind == change.Reference {
+		return d, nil
+	}
+	i := ev.Schema.Column(decl.Route.Column)
+	if decl.Root && decl.Route.Column == "" { // its primary key, which the mappings need not name
+		i = slices.IndexFunc(ev.Schema.Columns, func(c change.Column) bool { return c.Key })
+	}
+	if i < 0 || i >= len(ev.Row()) {
+		return nil, errors.New("the route column " + decl.Route.Column + " is not in the row")
+	}
+	v := ev.Row()[i]
+	if v.State == change.Unchanged && ev.Before != nil && i < len(ev.Before) {
+		v = ev.Before[i] // an update keeps its route
+	}
+	if v.State == change.Unchanged {
+		return nil, errors.New("the route column " + decl.Route.Column + " is missing in the row")
+	}
+	d.route = v.Text
+	return d, nil
+}
+
+// whole returns the event's row with what the source did not resend taken from
+// the stored row.
+func (e *engine) whole(ev *change.Event, stored mapping.Row) ([]change.Value, error) {
+	if len(ev.After) != len(ev.Schema.Columns) {
+		return nil, errors.New("the row has not as many values as its schema has columns")
+	}
+	if ev.Op == change.Update && stored.Schema == nil {
+		return nil, errNoRow
+	}
+	values := ev.After
+	copied := false
+	for i := range values {
+		if values[i].State != change.Unchanged {
+			continue
+		}
+		j := -1
+		if stored.Schema != nil && ev.Op == change.Update {
+			j = stored.Schema.Column(ev.Schema.Columns[i].Name)
+		}
+		if j < 0 {
+			return nil, errors.New("column " + ev.Schema.Columns[i].Name + " was not sent and is not in the row state")
+		}
+		if !copied {
+			values, copied = append([]change.Value(nil), values...), true
+		}
+		values[i] = stored.Values[j]
+	}
+	return values, nil
+}
+
+// keepReserved keeps the rows by which the row is found.
+func (e *engine) keepReserved(d *delta) error {
+	t := d.decl.Table
+	if e.plan.located[t] {
+		if err := e.keepRoute(d); err != nil {
+			return err
+		}
+	}
+	for _, column := range e.plan.links[t] {
+		old, had := textOf(d.before, column)
+		now, has := textOf(d.after, column)
+		if had && (!has || old != now) {
+			e.put(linkTable(t, column), change.JoinKey(old), pairKey(d.route, d.key), nil)
+		}
+		if has && (!had || old != now) {
+			e.put(linkTable(t, column), change.JoinKey(now), pairKey(d.route, d.key), []byte(reservedBody))
+		}
+	}
+	if d.decl.Route.Kind == change.Reference {
+		delete(e.refs, refKey{t, d.key})
+	}
+	return nil
+}
+
+// keepRoute keeps the row's route findable by its key. A row that moved has
+// another route by now: only its own is removed.
+func (e *engine) keepRoute(d *delta) error {
+	t := routeTable(d.decl.Table)
+	if d.exists() {
+		if !d.existed() {
+			e.put(t, d.key, d.key, textBody(d.route))
+		}
+		return nil
+	}
+	body, err := e.state.row(t, d.key, d.key)
+	if err == nil && body != nil && bodyText(body) == d.route {
+		e.put(t, d.key, d.key, nil)
+	}
+	return err
+}
+
+// textOf returns a column's text; ok is false when it is null or not there.
+func textOf(row mapping.Row, column string) (text string, ok bool) {
+	if row.Schema == nil {
+		return "", false
+	}
+	i := row.Schema.Column(column)
+	if i < 0 || row.Values[i].State != change.Set {
+		return "", false
+	}
+	return row.Values[i].Text, true
+}
