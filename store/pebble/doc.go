@@ -1,0 +1,60 @@
+// Package pebble keeps the store in one directory, in the process, on Pebble.
+//
+// # Keys
+//
+// A key begins with a letter. Names (resource types, tables, parameters, topics)
+// are two bytes, given out by N. Numbers are big-endian. A text that is not the
+// last part of its key is escaped and terminated so that keys sort as tuples do
+// (see appendText); below it is followed by a bar.
+//
+//	space     key                             value                              example
+//	A meta    name                            text                               Aformat -> 1
+//	N name    kind, text                      two-byte number                    N t MedicationRequest -> 0004
+//	F         -                               frontier but Extra                 F -> 17, generation, offsets, outbox
+//	X         -                               frontier's Extra                   X -> table schemas
+//	L log     commit number                   commit.Info                        L 17 -> emr, 1.9034.0, ...
+//	R row     table, route|, key              the row's body                     R emr.t, 1041|, 77 -> ...
+//	C current type, id                        version with body                  C Patient, x7k2 -> commit 17, version 3
+//	H history type, id|, ^version             version with body                  H Patient, x7k2|, ^2 -> commit 9
+//	M member  type, member|, id               version without body               M Claim, x7k2|, b31 -> commit 17, index
+//	E         member|, type, id               -                                  E x7k2|, Claim, b31
+//	S posting type, param, value|, member|, id   commit number                   S Patient, name, smith|, x7k2|, x7k2 -> 17
+//	O outbox  partition, number               type, id, version, commit, sequence   O 2, 41 -> Claim b31 1, 17, 0
+//	P         partition                       last published number              P 2 -> 40
+//	K parked  root                            since, attempts, reason            K ...
+//	U undo    number                          keys and their former values       U 3 -> [C..., old], [R..., absent]
+//
+// # How a view stays what it was
+//
+// A view is a number. It reads the living store and needs no snapshot of it,
+// because nothing that it may need is ever taken away:
+//
+//   - C holds the newest version, even one that is only staged. When it is
+//     replaced it moves to H in the same batch, so a reader that finds C newer
+//     than its view finds the version it wants in H.
+//   - M holds, per member that ever had the resource, the newest version there,
+//     or a tombstone when it was deleted or moved away. An entry at or below the
+//     view's number says what the view must show. One above it says only that
+//     the resource may have been there: C and H decide.
+//   - S only grows. A posting above the view's number is given out only if the
+//     resource lived then; and candidates are checked by the caller anyway.
+//
+// R, E and K belong to composition, which reads its own writes; no view shows
+// them.
+//
+// # How a staged piece is undone
+//
+// A Stage batch holds one U record: for each key it touches, what the key held
+// before. The Commit that moves the frontier over it removes all of U in its one
+// synced batch. So U is empty, or the process stopped between the two; Open then
+// puts the former values back, newest record first, each in one batch with the
+// removal of its record, before it answers anything.
+//
+// # When a write fails
+//
+// Pebble ends the process when its log cannot be written. Here the first failed
+// write, sync or create stops the store instead: from then on nothing reaches
+// the disk, every Stage and Commit returns the error, Err and Stopped report
+// it, and reads go on until the process stops in its own way. A Commit that
+// failed in this way may be found, whole, when the store is opened again.
+package pebble
