@@ -1,0 +1,117 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// bundle writes one Bundle: its head first (total, links), then entries, then
+// bytes. Resources go in as the bytes that are stored.
+type bundle struct {
+	base    string
+	buf     *bytes.Buffer
+	links   int
+	entries int
+}
+
+func (r *request) newBundle(kind string) *bundle {
+	b := &bundle{base: r.base(), buf: buffers.Get().(*bytes.Buffer)}
+	b.buf.Reset()
+	b.text(`{"resourceType":"Bundle","type":"`, kind, `"`)
+	return b
+}
+
+// release gives the memory back; what bytes returned is no longer valid.
+func (b *bundle) release() { putBuffer(b.buf) }
+
+func (b *bundle) text(parts ...string) {
+	for _, s := range parts {
+		b.buf.WriteString(s)
+	}
+}
+
+func (b *bundle) quoted(s string) {
+	e := json.NewEncoder(b.buf)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s)                 // a string into memory: never fails
+	b.buf.Truncate(b.buf.Len() - 1) // the line end
+}
+
+func (b *bundle) total(n uint64) {
+	b.text(`,"total":`, strconv.FormatUint(n, 10))
+}
+
+func (b *bundle) link(relation, url string) {
+	if b.links++; b.links == 1 {
+		b.text(`,"link":[`)
+	} else {
+		b.text(`,`)
+	}
+	b.text(`{"relation":"`, relation, `","url":`)
+	b.quoted(url)
+	b.text(`}`)
+}
+
+// entry begins an entry; the caller closes it with a brace.
+func (b *bundle) entry(id fhir.ResourceID) {
+	if b.links > 0 && b.entries == 0 {
+		b.text(`]`)
+	}
+	if b.entries++; b.entries == 1 {
+		b.text(`,"entry":[`)
+	} else {
+		b.text(`,`)
+	}
+	b.text(`{"fullUrl":`)
+	b.quoted(b.base + "/" + id.Type + "/" + id.ID)
+}
+
+func (b *bundle) resource(body []byte) {
+	b.text(`,"resource":`)
+	b.buf.Write(body)
+}
+
+// searchEntry adds a match or an included resource.
+func (b *bundle) searchEntry(v fhir.Version, mode string) {
+	b.entry(v.ResourceID)
+	b.resource(v.Body)
+	b.text(`,"search":{"mode":"`, mode, `"}}`)
+}
+
+// documentEntry adds a resource of a document.
+func (b *bundle) documentEntry(v fhir.Version) {
+	b.entry(v.ResourceID)
+	b.resource(v.Body)
+	b.text(`}`)
+}
+
+// historyEntry adds one version, or the mark of a deletion.
+func (b *bundle) historyEntry(v fhir.Version) {
+	method, status := "PUT", "200"
+	switch {
+	case v.Deleted:
+		method, status = "DELETE", "204"
+	case v.Number == 1:
+		status = "201"
+	}
+	b.entry(v.ResourceID)
+	if !v.Deleted {
+		b.resource(v.Body)
+	}
+	b.text(`,"request":{"method":"`, method, `","url":"`, v.Type, `/`, v.ID, `"},"response":{"status":"`, status, `","etag":`)
+	b.quoted(etag(v.Number))
+	b.text(`,"lastModified":"`, instant(v.Updated), `"}}`)
+}
+
+// bytes closes the Bundle and returns it; it is valid until release.
+func (b *bundle) bytes() []byte {
+	switch {
+	case b.entries > 0, b.links > 0:
+		b.text(`]`)
+	}
+	b.text(`}`)
+	return b.buf.Bytes()
+}

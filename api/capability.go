@@ -1,0 +1,136 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// profileOperation is the id of the OperationDefinition of $medication-profile.
+const profileOperation = "medication-profile"
+
+// The parts of a CapabilityStatement that we state.
+type (
+	capabilityStatement struct {
+		ResourceType   string         `json:"resourceType"`
+		Status         string         `json:"status"`
+		Date           string         `json:"date"`
+		Kind           string         `json:"kind"`
+		Software       software       `json:"software"`
+		Implementation implementation `json:"implementation"`
+		FHIRVersion    string         `json:"fhirVersion"`
+		Format         []string       `json:"format"`
+		Rest           []rest         `json:"rest"`
+	}
+	software struct {
+		Name    string `json:"name"`
+		Version string `json:"version,omitempty"`
+	}
+	implementation struct {
+		Description string `json:"description"`
+		URL         string `json:"url"`
+	}
+	rest struct {
+		Mode     string         `json:"mode"`
+		Security security       `json:"security"`
+		Resource []restResource `json:"resource"`
+	}
+	security struct {
+		Description string `json:"description"`
+	}
+	restResource struct {
+		Type          string        `json:"type"`
+		Interaction   []coded       `json:"interaction"`
+		Versioning    string        `json:"versioning"`
+		ReadHistory   bool          `json:"readHistory"`
+		SearchInclude []string      `json:"searchInclude,omitempty"`
+		SearchParam   []searchParam `json:"searchParam"`
+		Operation     []operation   `json:"operation,omitempty"`
+	}
+	coded struct {
+		Code string `json:"code"`
+	}
+	searchParam struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	}
+	operation struct {
+		Name       string `json:"name"`
+		Definition string `json:"definition"`
+	}
+)
+
+func (s *server) capabilities(r *request) error {
+	statement := capabilityStatement{
+		ResourceType:   "CapabilityStatement",
+		Status:         "active",
+		Date:           s.started.Format("2006-01-02T15:04:05Z"),
+		Kind:           "instance",
+		Software:       software{s.Name, s.Version},
+		Implementation: implementation{"Members' records as of each source's position, which every answer states", r.base()},
+		FHIRVersion:    "4.0.1",
+		Format:         []string{"application/fhir+json", "json"},
+		Rest:           []rest{{Mode: "server", Security: security{"Every request but this one carries Authorization: Bearer and the client's key"}}},
+	}
+	for _, t := range s.Types {
+		statement.Rest[0].Resource = append(statement.Rest[0].Resource, restOf(t, r.base()))
+	}
+	return r.sendJSON(statement)
+}
+
+func restOf(typ, base string) restResource {
+	t := restResource{
+		Type:        typ,
+		Interaction: []coded{{"read"}, {"vread"}, {"history-instance"}, {"search-type"}},
+		Versioning:  "versioned",
+		ReadHistory: true,
+		SearchParam: []searchParam{{"_id", "token"}, {"_lastUpdated", "date"}},
+	}
+	for _, p := range fhir.SearchParams(typ) {
+		t.SearchParam = append(t.SearchParam, searchParam{p.Name, string(p.Kind)})
+		if p.Kind == fhir.ReferenceParam {
+			t.SearchInclude = append(t.SearchInclude, typ+":"+p.Name)
+		}
+	}
+	switch typ {
+	case "Composition":
+		t.Operation = []operation{{"document", "http://hl7.org/fhir/OperationDefinition/Composition-document"}}
+	case "Patient":
+		t.Operation = []operation{{profileOperation, base + "/OperationDefinition/" + profileOperation}}
+	}
+	return t
+}
+
+// operationDefinition says what $medication-profile is.
+func (s *server) operationDefinition(r *request) error {
+	return r.sendJSON(map[string]any{
+		"resourceType": "OperationDefinition",
+		"id":           profileOperation,
+		"url":          r.base() + "/OperationDefinition/" + profileOperation,
+		"name":         "MedicationProfile",
+		"title":        "The member's medication profile as a document",
+		"status":       "active",
+		"kind":         "operation",
+		"affectsState": false,
+		"description":  "The document Bundle of the Patient's newest Composition of type LOINC 56445-0, read at one commit number.",
+		"code":         profileOperation,
+		"resource":     []string{"Patient"},
+		"system":       false,
+		"type":         false,
+		"instance":     true,
+		"parameter": []map[string]any{
+			{"name": "return", "use": "out", "min": 1, "max": "1", "type": "Bundle"},
+		},
+	})
+}
+
+func (r *request) sendJSON(v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("api: encode %T: %w", v, err)
+	}
+	r.send(http.StatusOK, body)
+	return nil
+}

@@ -1,0 +1,203 @@
+package api
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// pair is one parameter as it was sent, decoded.
+type pair struct {
+	name, value string
+}
+
+// parsePairs reads a query or form, in order.
+func parsePairs(query string) ([]pair, error) {
+	var pairs []pair
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		n, err1 := url.QueryUnescape(name)
+		v, err2 := url.QueryUnescape(value)
+		if err1 != nil || err2 != nil {
+			return nil, badParameter(n, "is not properly encoded")
+		}
+		pairs = append(pairs, pair{n, v})
+	}
+	return pairs, nil
+}
+
+// encodePairs is the query that parsePairs reads back.
+func encodePairs(pairs []pair) string {
+	var b strings.Builder
+	for i, p := range pairs {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(url.QueryEscape(p.name))
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(p.value))
+	}
+	return b.String()
+}
+
+// page is where a page link goes on: at which commit number, in which query,
+// behind what. The zero page is the first one, at the frontier. A link carries
+// it sealed, so that it shows nothing, cannot be changed, and works only for the
+// caller and the path it was made for.
+type page struct {
+	commit uint64
+	total  uint64 // 1 + the total that the first page counted; 0 if it did not
+	before uint64 // history: below this version
+	after  cursor // search: behind this match
+	pairs  []pair
+}
+
+// cursor is the place of one match in the order of a search's results.
+type cursor struct {
+	key        string
+	member, id string
+}
+
+const pageParam = "_page"
+
+func newSeal(key []byte) cipher.AEAD {
+	if len(key) == 0 {
+		key = make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+	}
+	sum := sha256.Sum256(append([]byte("tributary page link 1\x00"), key...))
+	block, err := aes.NewCipher(sum[:])
+	if err != nil {
+		panic(err) // a key of 32 bytes is always good
+	}
+	seal, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return seal
+}
+
+func (p *page) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, p.commit)
+	b = binary.AppendUvarint(b, p.total)
+	b = binary.AppendUvarint(b, p.before)
+	for _, s := range []string{p.after.key, p.after.member, p.after.id} {
+		b = appendString(b, s)
+	}
+	for _, q := range p.pairs {
+		b = appendString(appendString(b, q.name), q.value)
+	}
+	return b
+}
+
+func (p *page) decode(b []byte) (ok bool) {
+	for _, n := range []*uint64{&p.commit, &p.total, &p.before} {
+		k := 0
+		if *n, k = binary.Uvarint(b); k <= 0 {
+			return false
+		}
+		b = b[k:]
+	}
+	for _, s := range []*string{&p.after.key, &p.after.member, &p.after.id} {
+		if *s, b, ok = cutString(b); !ok {
+			return false
+		}
+	}
+	for len(b) > 0 {
+		var q pair
+		if q.name, b, ok = cutString(b); !ok {
+			return false
+		}
+		if q.value, b, ok = cutString(b); !ok {
+			return false
+		}
+		p.pairs = append(p.pairs, q)
+	}
+	return true
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func cutString(b []byte) (s string, rest []byte, ok bool) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || n > uint64(len(b)-k) {
+		return "", nil, false
+	}
+	return string(b[k : k+int(n)]), b[k+int(n):], true
+}
+
+// bound is what a sealed page is tied to: the caller and the path.
+func (r *request) bound(scope string) []byte {
+	return []byte(r.caller.ClientID + "\x00" + scope)
+}
+
+// pageOf opens the page link in the pairs, if there is one; it stands alone.
+func (r *request) pageOf(scope string, pairs []pair) (p page, paged bool, err error) {
+	for _, q := range pairs {
+		if q.name != pageParam {
+			continue
+		}
+		if len(pairs) > 1 {
+			return p, false, badParameter(pageParam, "stands alone: follow the link as it is")
+		}
+		sealed, err := base64.RawURLEncoding.DecodeString(q.value)
+		if err == nil {
+			sealed, err = r.seal.Open(nil, nil, sealed, r.bound(scope))
+		}
+		if err != nil || !p.decode(sealed) || p.commit == 0 {
+			return p, false, badParameter(pageParam, "is not a link that this server gave to this client for this path")
+		}
+		return p, true, nil
+	}
+	return p, false, nil
+}
+
+// openPage opens the view that the page is at.
+func (r *request) openPage(p page) (View, error) {
+	if p.commit == 0 {
+		return r.open(0)
+	}
+	newest, err := r.Store.At(0)
+	if err != nil {
+		return nil, fmt.Errorf("api: open view: %w", err)
+	}
+	frontier := newest.Number()
+	if err := newest.Close(); err != nil {
+		return nil, fmt.Errorf("api: close view: %w", err)
+	}
+	if p.commit > frontier {
+		return nil, problem{status: http.StatusGone, code: "expired", text: "parameter \"_page\": the store was rebuilt since; search again"}
+	}
+	return r.open(p.commit)
+}
+
+// pageLink is the absolute address of a page.
+func (r *request) pageLink(path, scope string, p page) string {
+	sealed := r.seal.Seal(nil, nil, p.append(nil), r.bound(scope))
+	return r.base() + "/" + path + "?" + pageParam + "=" + base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// pageSelf is the absolute address of this answer: of the page link itself when
+// it is one, else with the parameters that were used.
+func (r *request) pageSelf(path string, used []pair, paged bool) string {
+	address := r.base() + "/" + path
+	if paged {
+		return address + "?" + r.c.Request.URL.RawQuery
+	}
+	if len(used) > 0 {
+		address += "?" + encodePairs(used)
+	}
+	return address
+}

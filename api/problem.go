@@ -1,0 +1,95 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// problem is an error with the answer it becomes. code is from FHIR's IssueType;
+// text is shown to the caller and never holds a value of the request or of a
+// resource. cause, if set, is for Config.Failed.
+type problem struct {
+	status int
+	code   string
+	text   string
+	cause  error
+}
+
+func (p problem) Error() string { return p.text }
+func (p problem) Unwrap() error { return p.cause }
+
+var (
+	notFound = problem{status: http.StatusNotFound, code: "not-found", text: "no such resource"}
+	gone     = problem{status: http.StatusGone, code: "deleted", text: "the resource was deleted"}
+)
+
+// badParameter is the answer to a parameter that is wrong. Its name is shown only
+// if it looks like one.
+func badParameter(name, format string, args ...any) problem {
+	return problem{status: http.StatusBadRequest, code: "invalid", text: "parameter " + shownName(name) + ": " + fmt.Sprintf(format, args...)}
+}
+
+func shownName(name string) string {
+	if len(name) == 0 || len(name) > 64 {
+		return "(of unlikely name)"
+	}
+	for _, c := range []byte(name) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '-' || c == ':' || c == '.') {
+			return "(of unlikely name)"
+		}
+	}
+	return `"` + name + `"`
+}
+
+// toProblem finds the answer for an error: the one table of status codes.
+func toProblem(err error) problem {
+	var p problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var param *fhir.ParamError
+	if errors.As(err, &param) {
+		p = badParameter(param.Param, "%s", param.Reason)
+		if param.Unknown {
+			p.code = "not-supported"
+		}
+		return p
+	}
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return problem{status: http.StatusRequestEntityTooLarge, code: "too-long", text: fmt.Sprintf("the body is larger than %d bytes", large.Limit)}
+	}
+	return problem{status: http.StatusInternalServerError, code: "exception", text: "internal error", cause: err}
+}
+
+type outcome struct {
+	ResourceType string  `json:"resourceType"`
+	Issue        []issue `json:"issue"`
+}
+
+type issue struct {
+	Severity    string `json:"severity"`
+	Code        string `json:"code"`
+	Diagnostics string `json:"diagnostics"`
+}
+
+// fail answers with an OperationOutcome.
+func (r *request) fail(route string, err error) {
+	p := toProblem(err)
+	if p.status >= http.StatusInternalServerError && r.c.Request.Context().Err() == nil {
+		r.Failed(route, err)
+	}
+	body, err := json.Marshal(outcome{"OperationOutcome", []issue{{"error", p.code, p.text}}})
+	if err != nil {
+		body = []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception"}]}`)
+	}
+	h := r.c.Writer.Header()
+	h["Cache-Control"] = noStore
+	delete(h, "Etag")
+	delete(h, "Last-Modified")
+	r.send(p.status, body)
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/tributary-health/tributary/fhir"
+)
+
+func (s *server) read(r *request) error {
+	id, err := r.resourceID()
+	if err != nil {
+		return err
+	}
+	view, err := r.open(0)
+	if err != nil {
+		return err
+	}
+	v, err := current(view, id)
+	if err != nil {
+		return err
+	}
+	return r.sendVersion(v)
+}
+
+// current reads the version that is current in the view; that there is none, or
+// no more, is the error.
+func current(view View, id fhir.ResourceID) (fhir.Version, error) {
+	v, ok, err := view.Read(id)
+	switch {
+	case err != nil:
+		return v, fmt.Errorf("api: read %s: %w", id, err)
+	case !ok:
+		return v, notFound
+	case v.Deleted:
+		return v, gone
+	}
+	return v, nil
+}
+
+func (s *server) vread(r *request) error {
+	id, err := r.resourceID()
+	if err != nil {
+		return err
+	}
+	number, err := strconv.ParseUint(r.c.Param("version"), 10, 64)
+	if err != nil || number == 0 {
+		return notFound
+	}
+	view, err := r.open(0)
+	if err != nil {
+		return err
+	}
+	v, ok, err := view.VRead(id, number)
+	switch {
+	case err != nil:
+		return fmt.Errorf("api: read %s version %d: %w", id, number, err)
+	case !ok:
+		return notFound
+	case v.Deleted:
+		return gone
+	}
+	return r.sendVersion(v)
+}
+
+// history answers with the versions of one resource, newest first. Its pages
+// stay at the commit number of the first.
+func (s *server) history(r *request) error {
+	id, err := r.resourceID()
+	if err != nil {
+		return err
+	}
+	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	scope := "history " + id.String()
+	page, paged, err := r.pageOf(scope, pairs)
+	if err != nil {
+		return err
+	}
+	if paged {
+		pairs = page.pairs
+	}
+	count, since, err := historyParams(pairs)
+	if err != nil {
+		return err
+	}
+	view, err := r.openPage(page)
+	if err != nil {
+		return err
+	}
+	newest, ok, err := view.Read(id)
+	if err != nil {
+		return fmt.Errorf("api: read %s: %w", id, err)
+	}
+	if !ok {
+		return notFound
+	}
+	versions, more, err := collectHistory(view, id, page.before, count, since)
+	if err != nil {
+		return err
+	}
+	b := r.newBundle("history")
+	defer b.release()
+	if since.Low == fhir.Always.Low {
+		b.total(newest.Number)
+	}
+	b.link("self", r.pageSelf(id.String()+"/_history", pairs, paged))
+	if more {
+		page.commit, page.pairs, page.before = view.Number(), pairs, versions[len(versions)-1].Number
+		b.link("next", r.pageLink(id.String()+"/_history", scope, page))
+	}
+	for _, v := range versions {
+		b.historyEntry(v)
+	}
+	r.send(200, b.bytes())
+	return nil
+}
+
+func historyParams(pairs []pair) (count int, since fhir.DateRange, err error) {
+	count, since = defaultCount, fhir.Always
+	for _, p := range pairs {
+		switch p.name {
+		case "_count":
+			if count, err = parseCount(p.value); err == nil && count == 0 {
+				err = badParameter("_count", "want 1 to %d", maxCount)
+			}
+		case "_since":
+			if since, err = fhir.ParseDate(p.value); err != nil {
+				err = badParameter("_since", "%v", err)
+			}
+		case "_format", "_pretty":
+		default:
+			err = badParameter(p.name, "history has no such parameter")
+		}
+		if err != nil {
+			return 0, since, err
+		}
+	}
+	return count, since, nil
+}
+
+func collectHistory(view View, id fhir.ResourceID, before uint64, count int, since fhir.DateRange) (versions []fhir.Version, more bool, err error) {
+	err = view.History(id, before, func(v fhir.Version) bool {
+		if v.Updated.UnixMicro() < since.Low {
+			return false
+		}
+		if more = len(versions) == count; more {
+			return false
+		}
+		versions = append(versions, v)
+		return true
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("api: history of %s: %w", id, err)
+	}
+	return versions, more, nil
+}

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// audience says whom a route answers.
+type audience uint8
+
+const (
+	clients audience = iota // authenticated callers only
+	open                    // anyone: nothing of a member is shown
+	probes                  // anyone, in plain text
+)
+
+const maxURL = 8 << 10
+
+// request is one request on its way. It is used by one goroutine.
+type request struct {
+	*server
+	c      *gin.Context
+	caller access.Caller
+	view   View
+	status int
+}
+
+// handle is the one place that every request passes: it authenticates the
+// caller, runs fn, turns its error into an OperationOutcome and closes the view.
+func (s *server) handle(route string, who audience, fn func(*request) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		started := time.Now()
+		r := &request{server: s, c: c}
+		err := r.admit(who)
+		if err == nil {
+			err = r.guarded(fn)
+		}
+		if err != nil {
+			r.fail(route, err)
+		}
+		if r.view != nil {
+			if err := r.view.Close(); err != nil {
+				s.Failed(route, fmt.Errorf("api: close view: %w", err))
+			}
+		}
+		s.Observe(route, r.status, time.Since(started))
+	}
+}
+
+// admit decides whether the request is heard at all.
+func (r *request) admit(who audience) error {
+	q := r.c.Request
+	if len(q.RequestURI) > maxURL {
+		return problem{status: http.StatusRequestURITooLong, code: "too-long", text: "the address is too long: use POST [type]/_search"}
+	}
+	if who == clients {
+		caller, err := r.Clients.Authenticate(first(q.Header["Authorization"]))
+		if err != nil {
+			r.c.Writer.Header()["Www-Authenticate"] = challenge
+			return problem{status: http.StatusUnauthorized, code: "login", text: "unknown client: send Authorization: Bearer and a valid key"}
+		}
+		r.caller = caller
+	}
+	if who == probes {
+		return nil
+	}
+	if !acceptsJSON(first(q.Header["Accept"])) {
+		return notAcceptable
+	}
+	if q.URL.RawQuery != "" && strings.Contains(q.URL.RawQuery, "_format=") && !acceptsFormat(q.URL.Query().Get("_format")) {
+		return notAcceptable
+	}
+	if r.BaseURL == "" && !plainHost(q.Host) {
+		return problem{status: http.StatusBadRequest, code: "invalid", text: "the Host header is not a host"}
+	}
+	return nil
+}
+
+var (
+	challenge     = []string{`Bearer realm="tributary"`}
+	notAcceptable = problem{status: http.StatusNotAcceptable, code: "not-supported", text: "answers are application/fhir+json only"}
+)
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// guarded runs fn; a panic becomes an error that names its place and, unless the
+// runtime raised it, only the type of its value.
+func (r *request) guarded(fn func(*request) error) (err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case runtime.Error:
+			err = fmt.Errorf("api: panic: %w\n%s", p, debug.Stack())
+		default:
+			if e, ok := p.(error); ok && errors.Is(e, http.ErrAbortHandler) {
+				panic(p)
+			}
+			err = fmt.Errorf("api: panic with a %T\n%s", p, debug.Stack())
+		}
+	}()
+	return fn(r)
+}
+
+// acceptsJSON reports whether an Accept header lets us answer at all.
+func acceptsJSON(accept string) bool {
+	if accept == "" || accept == "*/*" {
+		return true
+	}
+	for _, one := range strings.Split(accept, ",") {
+		media, parameters, _ := strings.Cut(one, ";")
+		switch strings.ToLower(strings.TrimSpace(media)) {
+		case "*/*", "application/*", "application/fhir+json", "application/json", "text/json", "application/json+fhir":
+			if q := strings.ReplaceAll(parameters, " ", ""); q != "q=0" && q != "q=0.0" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// acceptsFormat does so for _format, which may be a short word and where a form
+// decoder has made a blank of the plus sign.
+func acceptsFormat(format string) bool {
+	media, _, _ := strings.Cut(strings.ReplaceAll(format, " ", "+"), ";")
+	return media == "json" || acceptsJSON(media)
+}
+
+// plainHost keeps out of our links what cannot be in a host and port.
+func plainHost(host string) bool {
+	for _, c := range []byte(host) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(".-:[]_", c) >= 0) {
+			return false
+		}
+	}
+	return host != ""
+}
+
+// base is the absolute address of BasePath for this request.
+func (r *request) base() string {
+	if r.BaseURL != "" {
+		return r.BaseURL
+	}
+	scheme := "http://"
+	if r.c.Request.TLS != nil {
+		scheme = "https://"
+	}
+	return scheme + r.c.Request.Host + r.BasePath
+}
+
+// resourceType returns the type in the path, once it is known that it is served
+// and that the caller may see it.
+func (r *request) resourceType() (string, error) {
+	name := r.c.Param("type")
+	if !r.types[name] {
+		return "", problem{status: http.StatusNotFound, code: "not-supported", text: "resource type is not served"}
+	}
+	return name, r.mayRead(name)
+}
+
+func (r *request) mayRead(resourceType string) error {
+	if !r.caller.MayRead(resourceType) {
+		return problem{status: http.StatusForbidden, code: "forbidden", text: "the client may not see " + resourceType}
+	}
+	return nil
+}
+
+// resourceID returns the type and id in the path.
+func (r *request) resourceID() (fhir.ResourceID, error) {
+	typ, err := r.resourceType()
+	if err != nil {
+		return fhir.ResourceID{}, err
+	}
+	id := fhir.ResourceID{Type: typ, ID: r.c.Param("id")}
+	if !fhir.ValidID(id.ID) {
+		return fhir.ResourceID{}, notFound
+	}
+	return id, nil
+}
+
+// noCommit answers a Tributary-Commit header that names no visible commit.
+var noCommit = problem{status: http.StatusBadRequest, code: "value", text: "the header Tributary-Commit names no visible commit"}
+
+// open opens the request's view at the commit number, 0 for the one that the
+// request's Tributary-Commit header pins or else the frontier, and puts its
+// freshness into the answer's headers. Several requests that pin one number see
+// one state.
+func (r *request) open(number uint64) (View, error) {
+	pinned := first(r.c.Request.Header["Tributary-Commit"])
+	if number == 0 && pinned != "" {
+		var err error
+		if number, err = strconv.ParseUint(pinned, 10, 64); err != nil || number == 0 {
+			return nil, noCommit
+		}
+	} else {
+		pinned = ""
+	}
+	view, err := r.Store.At(number)
+	if err != nil {
+		if pinned != "" {
+			return nil, noCommit
+		}
+		return nil, fmt.Errorf("api: open view: %w", err)
+	}
+	r.view = view
+	h := r.c.Writer.Header()
+	if lines := r.freshLines(view); len(lines) > 0 {
+		h["Tributary-Source"] = lines
+	}
+	h["Tributary-Commit"] = []string{strconv.FormatUint(view.Number(), 10)}
+	return view, nil
+}

@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"crypto/cipher"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// Config is what New needs. Store and Clients are required; the rest has working
+// defaults.
+type Config struct {
+	Store   Store
+	Clients *access.Registry
+
+	// BasePath is where the FHIR interactions begin: "/fhir".
+	BasePath string
+
+	// BaseURL is the server's address as callers know it, BasePath included, for
+	// the links in answers. Empty: taken from each request's Host header. Set it
+	// behind a proxy; forwarding headers are not trusted.
+	BaseURL string
+
+	// Types are the resource types served; the default is all that have search
+	// parameters.
+	Types []string
+
+	// Ready answers /readyz: nil when ready, else the reason, which is shown and
+	// so MUST NOT hold anything of a member. It has five seconds. Nil: always
+	// ready.
+	Ready func(ctx context.Context) error
+
+	// Name and Version of the software, for the CapabilityStatement.
+	Name    string
+	Version string
+
+	// PageKey seals page links. Links stay good for as long as the key and the
+	// store do; the default is a key of this process.
+	PageKey []byte
+
+	// Observe is called after every answer. Route is a fixed word ("read",
+	// "search"), never an address.
+	Observe func(route string, status int, took time.Duration)
+
+	// Failed is called with the cause of every answer of 500, which the caller is
+	// not told.
+	Failed func(route string, err error)
+
+	// Extra is mounted beside BasePath by exact path ("/metrics"), without
+	// authentication.
+	Extra map[string]http.Handler
+}
+
+// server is what the handlers share. It is immutable but for the atomics.
+type server struct {
+	Config
+	types   map[string]bool
+	seal    cipher.AEAD
+	started time.Time
+	fresh   atomic.Pointer[freshHeaders]
+}
+
+// New returns the handler of the whole service: the FHIR interactions below
+// BasePath, /healthz, /readyz and Extra. It may be used concurrently, starts
+// nothing and keeps nothing but what its requests hold.
+func New(c Config) http.Handler {
+	s := &server{Config: withDefaults(c), types: make(map[string]bool), started: time.Now().UTC().Truncate(time.Second)}
+	s.seal = newSeal(s.PageKey)
+	for _, t := range s.Types {
+		s.types[t] = true
+	}
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.RedirectFixedPath = false
+	e.HandleMethodNotAllowed = true
+	e.NoRoute(s.handle("none", open, noPath))
+	e.NoMethod(s.handle("none", open, noMethod))
+	s.routes(e)
+	return e
+}
+
+func withDefaults(c Config) Config {
+	if c.BasePath == "" {
+		c.BasePath = "/fhir"
+	}
+	c.BasePath = "/" + strings.Trim(c.BasePath, "/")
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	if c.Types == nil {
+		c.Types = fhir.SearchTypes()
+	}
+	c.Types = slices.Clone(c.Types)
+	slices.Sort(c.Types)
+	if c.Name == "" {
+		c.Name = "Tributary"
+	}
+	if c.Observe == nil {
+		c.Observe = func(string, int, time.Duration) {}
+	}
+	if c.Failed == nil {
+		c.Failed = func(string, error) {}
+	}
+	if c.Ready == nil {
+		c.Ready = func(context.Context) error { return nil }
+	}
+	return c
+}
+
+// routes is every path the service answers. Below BasePath the path's parts are
+// told apart here and not by the router: a fixed part beside a parameter
+// ("Patient" beside any type) would hide the parameter's other routes.
+func (s *server) routes(e *gin.Engine) {
+	get := func(path string, h gin.HandlerFunc) {
+		e.GET(path, h)
+		e.HEAD(path, h)
+	}
+	get("/healthz", s.handle("healthz", probes, s.health))
+	get("/readyz", s.handle("readyz", probes, s.ready))
+	for path, h := range s.Extra {
+		e.Any(path, gin.WrapH(h))
+	}
+	var (
+		capabilities = s.handle("capabilities", open, s.capabilities)
+		operation    = s.handle("capabilities", open, s.operationDefinition)
+		search       = s.handle("search", clients, s.search)
+		read         = s.handle("read", clients, s.read)
+		vread        = s.handle("vread", clients, s.vread)
+		history      = s.handle("history", clients, s.history)
+		profile      = s.handle("medication-profile", clients, s.medicationProfile)
+		document     = s.handle("document", clients, s.document)
+		nothing      = s.handle("none", open, noPath)
+	)
+	b := s.BasePath
+	get(b+"/:type", func(c *gin.Context) {
+		if c.Param("type") == "metadata" {
+			capabilities(c)
+			return
+		}
+		search(c)
+	})
+	get(b+"/:type/:id", func(c *gin.Context) {
+		if c.Param("type") == "OperationDefinition" && c.Param("id") == profileOperation {
+			operation(c)
+			return
+		}
+		read(c)
+	})
+	get(b+"/:type/:id/:what", func(c *gin.Context) {
+		switch what, typ := c.Param("what"), c.Param("type"); {
+		case what == "_history":
+			history(c)
+		case what == "$medication-profile" && typ == "Patient":
+			profile(c)
+		case what == "$document" && typ == "Composition":
+			document(c)
+		default:
+			nothing(c)
+		}
+	})
+	get(b+"/:type/:id/:what/:version", func(c *gin.Context) {
+		if c.Param("what") != "_history" {
+			nothing(c)
+			return
+		}
+		vread(c)
+	})
+	e.POST(b+"/:type/_search", s.handle("search", clients, s.searchForm))
+}
+
+func noPath(*request) error {
+	return problem{status: http.StatusNotFound, code: "not-found", text: "no such path"}
+}
+
+func noMethod(*request) error {
+	return problem{status: http.StatusMethodNotAllowed, code: "not-supported", text: "the path does not take this method"}
+}
