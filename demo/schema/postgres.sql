@@ -11,8 +11,8 @@ CREATE TABLE organizations (
     city        text,
     state       text,
     zip         text,
-    lat         numeric(12, 8),
-    lon         numeric(12, 8),
+    lat         numeric,
+    lon         numeric,
     phone       text,
     revenue     numeric(14, 2),
     utilization integer
@@ -28,8 +28,8 @@ CREATE TABLE providers (
     city         text,
     state        text,
     zip          text,
-    lat          numeric(12, 8),
-    lon          numeric(12, 8),
+    lat          numeric,
+    lon          numeric,
     encounters   integer,
     procedures   integer,
     npi          char(10) NOT NULL -- added
