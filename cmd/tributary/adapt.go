@@ -6,6 +6,7 @@ import (
 
 	"github.com/tributary-health/tributary/api"
 	"github.com/tributary-health/tributary/capture"
+	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose"
 	"github.com/tributary-health/tributary/kafka"
@@ -19,6 +20,10 @@ import (
 type sourceLog struct{ *kafka.Writer }
 
 func (l sourceLog) Resume() capture.Resume { return capture.Resume(l.Writer.Resume()) }
+
+// Durable trails what is acknowledged by a record: what is confirmed to the
+// source must be known to whoever opens the log after a crash.
+func (l sourceLog) Durable() change.Mark { return l.Recorded() }
 
 var _ capture.Log = sourceLog{}
 

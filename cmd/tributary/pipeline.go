@@ -37,6 +37,7 @@ type pipeline struct {
 	reader   *kafka.Reader
 	worker   *compose.Worker
 	topic    *kafka.ChangeTopic
+	pageKey  []byte
 	sources  []*source
 }
 
@@ -95,6 +96,9 @@ func openPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot
 	key, err := readKey(filepath.Join(cfg.Data, "id.key"))
 	if err != nil {
 		return nil, fmt.Errorf("id key: %w", err)
+	}
+	if p.pageKey, err = readKey(filepath.Join(cfg.Data, "page.key")); err != nil {
+		return nil, fmt.Errorf("page key: %w", err)
 	}
 	if p.set, err = loadMappings(cfg, key); err != nil {
 		return nil, err
@@ -212,16 +216,14 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return p.worker.Run(ctx) })
 	g.Go(func() error {
-		publisher, err := publish.New(publish.Config{
-			Outbox: p.store, Topic: changeTopic{p.topic}, Partitions: p.cfg.Partitions,
+		return publish.New(publish.Config{
+			Outbox: p.store, Topic: changeTopic{p.topic}, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
 			Hooks: publish.Hooks{
-				Published: func(_ int32, n int, _ uint64) { p.observe.announced.Add(float64(n)) },
-				Retry:     func(err error) { p.log.Warn("publish: trying again", "error", err) },
-			}})
-		if err != nil {
-			return err
-		}
-		return publisher.Run(ctx)
+				Published: func(_ int32, _ uint64, records int) { p.observe.announced.Add(float64(records)) },
+				Retry: func(err error, delay time.Duration) {
+					p.log.Warn("publish: trying again", "in", delay, "error", err)
+				},
+			}}).Run(ctx)
 	})
 	g.Go(func() error {
 		select {

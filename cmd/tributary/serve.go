@@ -40,7 +40,8 @@ func (p *pipeline) handler() http.Handler {
 	registry := access.NewRegistry(clients...)
 	fhir := api.New(api.Config{
 		Store: views{p.store}, Clients: registry, BasePath: fhirBase,
-		Name: "Tributary", Version: version, Ready: p.ready,
+		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey,
+		Failed: func(route string, err error) { p.log.Error("api", "route", route, "error", err) },
 		Observe: func(route string, status int, took time.Duration) {
 			p.observe.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 			p.observe.latency.WithLabelValues(route).Observe(took.Seconds())
@@ -120,7 +121,7 @@ func (p *pipeline) ready(ctx context.Context) error {
 		}
 		for {
 			changed := p.store.Changed()
-			if p.store.Frontier().Sources[s.name].Position.Compare(head) >= 0 {
+			if p.store.Frontier().Sources[s.name].Position.Ordinal >= head {
 				break
 			}
 			select {

@@ -26,8 +26,11 @@ type source struct {
 
 	check   func(context.Context) ([]capture.Problem, error)
 	schemas func(context.Context) (map[change.Table]*change.Schema, error)
-	head    func(context.Context) (change.Position, error)
-	read    func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error
+	// head is the ordinal where the source's log ends.
+	head func(context.Context) (uint64, error)
+	// snapshot reads all tables at one point into log.
+	snapshot func(ctx context.Context, log capture.Log) error
+	read     func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error
 }
 
 func (s *source) tableNames() []change.Table {
@@ -72,7 +75,8 @@ func (s *source) bind(c SourceConfig) {
 		pc := postgres.Config{Source: s.name, DSN: c.DSN, Slot: c.Slot, Publication: c.Publication, Tables: s.tables}
 		s.check = func(ctx context.Context) ([]capture.Problem, error) { return postgres.Check(ctx, pc) }
 		s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return postgres.Schemas(ctx, pc) }
-		s.head = func(ctx context.Context) (change.Position, error) { return postgres.Head(ctx, pc) }
+		s.head = func(ctx context.Context) (uint64, error) { return postgres.Head(ctx, pc) }
+		s.snapshot = func(ctx context.Context, log capture.Log) error { return postgres.ReadSnapshot(ctx, pc, log) }
 		s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
 			pc := pc
 			pc.Hooks, pc.Resnapshot = hooks, resnapshot
@@ -83,7 +87,8 @@ func (s *source) bind(c SourceConfig) {
 	mc := mysql.Config{Source: s.name, DSN: c.DSN, Flavor: c.Kind, ServerID: c.ServerID, Tables: s.tables}
 	s.check = func(ctx context.Context) ([]capture.Problem, error) { return mysql.Check(ctx, mc) }
 	s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return mysql.Schemas(ctx, mc) }
-	s.head = func(ctx context.Context) (change.Position, error) { return mysql.Head(ctx, mc) }
+	s.head = func(ctx context.Context) (uint64, error) { return mysql.Head(ctx, mc) }
+	s.snapshot = func(ctx context.Context, log capture.Log) error { return mysql.ReadSnapshot(ctx, mc, log) }
 	s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
 		mc := mc
 		mc.Hooks, mc.Resnapshot = hooks, resnapshot
@@ -144,7 +149,7 @@ func (p *pipeline) captureOnce(ctx context.Context, s *source) error {
 		},
 	}
 	err = s.read(sourceLog{w}, hooks, resnapshot)(ctx)
-	if resnapshot && w.Resume().Durable.Position != w.Durable().Position {
+	if resnapshot && w.Resume().Durable.Position != durable {
 		s.resnapshot = false // the snapshot is in the log
 	}
 	return err

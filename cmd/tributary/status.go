@@ -211,3 +211,12 @@ func printStatus(w io.Writer, r statusReport) {
 		fmt.Fprintf(w, "  %s since %s, %d attempts: %s\n", k.Root, k.Since.Format(time.RFC3339), k.Attempts, strings.TrimSpace(k.Reason))
 	}
 }
+
+// rootName is a parked root as the API would call it: a member by its Patient
+// id, a reference row by its table alone.
+func (p *pipeline) rootName(root string) string {
+	if table, _, ok := strings.Cut(root, "/"); ok {
+		return "a row of " + table
+	}
+	return "Patient/" + p.set.ResourceID("Patient", p.set.Root().Table, "", root)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,12 +122,11 @@ func (c *checker) begin(ctx context.Context) (verify.Attempt, error) {
 	for i, s := range c.sources {
 		g.Go(func() error {
 			col := &collector{}
-			err := s.snapshot(ctx, col)
-			if err == nil && !col.ended {
-				err = errors.New("the snapshot did not end")
+			if err := s.snapshot(ctx, col); !errors.Is(err, errCollected) {
+				return fmt.Errorf("source %s: %w", s.name, cmp.Or(err, errors.New("the snapshot did not end")))
 			}
 			a.rows[i], a.marks[i] = col.events, col.mark
-			return err
+			return nil
 		})
 	}
 	return a, g.Wait()
@@ -190,7 +190,12 @@ func (a *attempt) applied(ctx context.Context) error {
 		for i, s := range a.sources {
 			for _, have := range r.Sources {
 				at, err := change.ParsePosition(have.Applied)
-				if have.Name == s.name && (err != nil || at.Compare(a.marks[i].Position) < 0) {
+				if have.Name != s.name {
+					continue
+				}
+				// A read of our own does not know which history the process counts.
+				a.marks[i].Position.Generation = at.Generation
+				if err != nil || at.Compare(a.marks[i].Position) < 0 {
 					behind = s.name
 				}
 			}
