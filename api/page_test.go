@@ -280,3 +280,25 @@ func FuzzSearch(f *testing.F) {
 		}
 	})
 }
+
+// A resource that moved to another member's record has a posting in both; it is
+// found once, before and after, at every commit number.
+func TestMovedIsFoundOnce(t *testing.T) {
+	s := newFakeStore()
+	id := fhir.ResourceID{Type: "MedicationDispense", ID: "d1"}
+	content := func(member string) []byte {
+		return []byte(`{"resourceType":"MedicationDispense","id":"d1","meta":{},"identifier":[{"system":"urn:f","value":"f1"}],"status":"completed","subject":{"reference":"Patient/` + member + `"}}`)
+	}
+	at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	s.write(1, "b", id, content("b"), at)
+	s.stage(2, "b", id, nil, at)
+	s.write(2, "a", id, content("a"), at)
+	s.write(3, "c", id, content("c"), at)
+	srv := serve(t, testConfig(s))
+	for _, query := range []string{"identifier=f1", "identifier=urn:f|f1", "identifier=f1&_summary=count", "_id=d1"} {
+		g, _ := fetch(t, srv.URL+"/fhir/MedicationDispense?_total=accurate&"+query, key)
+		if g.Total == nil || *g.Total != 1 || !strings.Contains(query, "count") && len(g.Entry) != 1 {
+			t.Errorf("%s: total %v, %d entries", query, g.Total, len(g.Entry))
+		}
+	}
+}

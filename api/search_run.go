@@ -212,7 +212,9 @@ func (q *query) fromPostings(ctx context.Context, view View, ranges []fhir.Posti
 			if err != nil {
 				return err
 			}
-			if ok && !v.Deleted && !f.add(v) {
+			// A posting of a record that the resource has left is stale: the
+			// one of the record it is in now gives it, and once.
+			if ok && !v.Deleted && v.Member == c.member && !f.add(v) {
 				return nil
 			}
 			if err := ctx.Err(); err != nil {

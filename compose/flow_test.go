@@ -106,21 +106,29 @@ func TestReferenceRowRecomposesItsUsers(t *testing.T) {
 	f.want(f.run(nil), "delete Medication, update MedicationDispense, update MedicationRequest, update Organization")
 }
 
-// A row that moves keeps its resource, in one version under the new member, and
-// both members' profiles change in the same unit.
+// A row that moves leaves the one member's record by a deletion and comes into
+// the other's, and both members' profiles change in the same unit.
 func TestRowMovesBetweenMembers(t *testing.T) {
 	f := newFlow(t, two)
 	before := f.store.committed.frontier.Number
 	f.b.do(f.b.update("b.fills", "f1", "who", "p2"))
 	vs := f.run(nil)
-	f.want(vs, "update Composition, update Composition, update MedicationDispense, update MedicationRequest")
+	f.want(vs, "create MedicationDispense, delete MedicationDispense, update Composition, update Composition, update MedicationRequest")
+	left := map[commit.Op]string{}
 	for _, v := range vs {
+		if v.Type == "MedicationDispense" {
+			left[v.Op] = v.Member
+		}
+
 		if v.Commit != uint64(before)+1 {
 			t.Errorf("%s is in unit %d", v.ResourceID, v.Commit)
 		}
 	}
+	if left[commit.Delete] == left[commit.Create] || left[commit.Delete] == "" || left[commit.Create] == "" {
+		t.Errorf("deleted in and created in: %v", left)
+	}
 	f.b.do(f.b.update("b.claims", "c1", "who", "p2")) // its lines and notes go with it
-	f.want(f.run(nil), "update ChargeItem, update Communication, update Composition, update Composition")
+	f.want(f.run(nil), "create ChargeItem, create Communication, delete ChargeItem, delete Communication, update Composition, update Composition")
 	f.b.do(f.b.remove("b.claims", "c1")) // they stay behind and are nobody's
 	f.want(f.run(nil), "delete ChargeItem, delete Communication, update Composition")
 	f.b.do(op{"b.claims", nil, vals("c1", "p1", "2020-03-01")})
@@ -324,5 +332,79 @@ func TestStatusCounts(t *testing.T) {
 	b := s.Sources[1]
 	if b.Source != "b" || b.Rows["fills"] != 3 || b.Rows["lines"] != 1 || b.Missing != 1 || b.Snapshot || !s.Composed {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Other mappings have everything composed again from the rows that are there;
+// joins that were not needed before work, too.
+func TestOtherMappings(t *testing.T) {
+	f := newFlow(t, two)
+	f.set = loadMappings(t, "note: [{text: '= row.text'}, {text: '= order == null", "location: {display: '= maker == null ? \"\" : maker.name'}\n  note: [{text: '= row.text'}, {text: '= order == null",
+		"  drug: {one: a.drugs, key: order.drug}\n", "  drug: {one: a.drugs, key: order.drug}\n  maker: {one: a.makers, key: code}\n",
+		"resource: Communication", "resource: Basic", "  status: completed\n  note: [{text: '= row.text'}, {text: '= line.text'}, {text: '= claim == null ? \"none\" : claim.day'}]",
+		"  code: {text: '= row.text'}")
+	f.a.do(op{"a.makers", nil, vals("c", "linked by code")})
+	f.want(f.run(nil), "create Basic, create Organization, delete Communication, update MedicationDispense")
+	f.a.do(f.a.update("a.makers", "c", "name", "renamed"))
+	f.want(f.run(nil), "update MedicationDispense, update Organization")
+}
+
+// idleFeed gives what it has and then waits for ctx.
+type idleFeed struct{ recs []compose.Record }
+
+func (f *idleFeed) Poll(ctx context.Context) ([]compose.Record, error) {
+	if recs := f.recs; len(recs) > 0 {
+		f.recs = nil
+		return recs, nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A watermark alone is committed, a little later; then the worker waits.
+func TestWatermarkIsCommittedWhenIdle(t *testing.T) {
+	f := newFlow(t, two)
+	from := f.store.Frontier()
+	f.wa.watermark(f.a.ordinal+100, f.clock)
+	feed := &idleFeed{}
+	for at, recs := range f.log.parts {
+		feed.recs = append(feed.recs, recs[from.Offsets[at]:]...)
+	}
+	w, err := compose.New(compose.Config{Set: f.set, Store: f.store, Sources: []string{"a", "b"}, Partitions: partitions, ChangePartitions: 3, Feed: feed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for range 10 {
+		if err := w.Step(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if f.store.Frontier().Sources["a"].Position.Ordinal == f.a.ordinal+103 {
+			if f.store.Frontier().Number != from.Number {
+				t.Error("a watermark took a commit number")
+			}
+			cancel()
+			if err := w.Run(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Run returned %v", err)
+			}
+			return
+		}
+	}
+	t.Fatalf("the frontier is at %s", f.store.Frontier().Sources["a"].Position)
+}
+
+// A log that begins after its snapshot is refused.
+func TestLogWithoutBase(t *testing.T) {
+	w := newWorld(t, 3)
+	w.wa.durable, w.wa.incarnation = 50, 4
+	w.wa.start(-1)
+	wk, err := compose.New(compose.Config{Set: w.set, Store: newMemStore(), Sources: []string{"a", "b"}, Partitions: partitions,
+		Feed: &simFeed{log: w.log, next: map[tp]int64{}, rnd: w.rnd, batch: 30}})
+	for err == nil {
+		err = wk.Step(context.Background())
+	}
+	if errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "no base") {
+		t.Fatalf("got %v", err)
 	}
 }

@@ -301,7 +301,8 @@ func (s *memStore) checkVersion(u *commit.Unit, v *commit.Version) {
 		s.fault("%s: body without its version", v.ResourceID)
 	}
 	for i := len(s.work.order) - 1; i >= 0 && s.work.order[i].Commit == v.Commit; i-- {
-		if s.work.order[i].ResourceID == v.ResourceID {
+		// Two only for a move: out of one record, into another.
+		if w := &s.work.order[i]; w.ResourceID == v.ResourceID && (!w.Deleted || v.Deleted || w.Member == v.Member) {
 			s.fault("%s: two versions in unit %d", v.ResourceID, u.Number)
 		}
 	}

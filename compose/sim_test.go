@@ -10,7 +10,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/tributary-health/tributary/change"
@@ -50,10 +52,15 @@ func schemaOf(name string) *change.Schema {
 	return s
 }
 
-// loadMappings compiles the small world's mappings.
-func loadMappings(t testing.TB) *mapping.Set {
+// loadMappings compiles the small world's mappings, with texts replaced.
+func loadMappings(t testing.TB, edits ...string) *mapping.Set {
 	t.Helper()
-	set, problems := mapping.Load(os.DirFS("testdata/mappings"), mapping.Options{IDKey: []byte("test")})
+	text, err := os.ReadFile("testdata/mappings/all.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.NewReplacer(edits...).Replace(string(text)))
+	set, problems := mapping.Load(fstest.MapFS{"all.yaml": {Data: text}}, mapping.Options{IDKey: []byte("test")})
 	schemas := map[change.Table]*change.Schema{}
 	for name := range worldColumns {
 		s := schemaOf(name)

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -89,7 +90,7 @@ func (s *sourceLog) settle(t *transaction) error {
 func (s *sourceLog) addTx(rec *change.TxRecord) (*hold, error) {
 	switch rec.Status {
 	case change.Started:
-		return s.addStart(rec), nil
+		return s.addStart(rec)
 	case change.SnapshotEnded:
 		return s.snap.end(rec)
 	case change.Watermark:
@@ -108,15 +109,20 @@ func (s *sourceLog) addTx(rec *change.TxRecord) (*hold, error) {
 	return nil, contradiction(s.name, rec.Mark.Position, "a transaction record of unknown status %q", rec.Status)
 }
 
-func (s *sourceLog) addStart(rec *change.TxRecord) *hold {
+func (s *sourceLog) addStart(rec *change.TxRecord) (*hold, error) {
 	if rec.Snapshot {
 		if rec.Incarnation > s.snap.Incarnation {
 			s.snap.begin(rec.Incarnation)
 		}
-		return nil
+		return nil, nil
+	}
+	if s.snap.Incarnation == 0 {
+		return nil, &Error{Op: "assemble", Source: s.name, Position: rec.Mark.Position,
+			Err:  errors.New("the log begins after its snapshot: it has no base"),
+			Hint: "take a new snapshot of the source"}
 	}
 	if rec.Mark.Position.Compare(s.fresh.Position) <= 0 {
-		return nil
+		return nil, nil
 	}
 	b := s.starts[rec.Incarnation]
 	if b == nil {
@@ -124,7 +130,7 @@ func (s *sourceLog) addStart(rec *change.TxRecord) *hold {
 		s.starts[rec.Incarnation] = b
 	}
 	b.seen[rec.Partition] = true
-	return &b.hold
+	return &b.hold, nil
 }
 
 func (s *sourceLog) addMark(rec *change.TxRecord) (*hold, error) {

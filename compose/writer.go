@@ -105,8 +105,22 @@ type draft struct {
 	member  string // the member's Patient id
 }
 
-// write makes the draft a version of the unit.
+// write makes the draft a version of the unit. A resource that moves from one
+// member to another is deleted in the one's record before it is created in the
+// other's: who follows only the first must hear that it is gone.
 func (w *writer) write(ctx context.Context, d *draft) error {
+	if d.content != nil && d.existed && !d.head.Deleted && d.head.Member != d.member {
+		if err := w.version(ctx, &draft{id: d.id, head: d.head, existed: true, member: d.head.Member}); err != nil {
+			return err
+		}
+		d.head.Number++
+		d.head.Deleted = true
+	}
+	return w.version(ctx, d)
+}
+
+// version gives the draft its numbers.
+func (w *writer) version(ctx context.Context, d *draft) error {
 	u := w.engine.unit
 	v := commit.Version{Op: commit.Update, Hash: d.hash, Sequence: w.count}
 	v.ResourceID, v.Member, v.Commit = d.id, d.member, uint64(u.Number)

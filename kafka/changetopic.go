@@ -15,6 +15,10 @@ import (
 // partition, in decimal, from 1.
 const OutboxHeader = "tributary-outbox"
 
+// GenerationHeader is the header of a change record that names the store that
+// wrote it.
+const GenerationHeader = "tributary-generation"
+
 // Header is one record header.
 type Header struct {
 	Key   string
@@ -102,34 +106,54 @@ func (t *ChangeTopic) take(ctx context.Context, partition int32) (*changePartiti
 // records that are still on their way from an Append that failed, it waits to
 // learn what became of them.
 func (t *ChangeTopic) Last(ctx context.Context, partition int32) (number uint64, end int64, err error) {
+	text, end, err := t.lastHeader(ctx, partition, OutboxHeader)
+	if err != nil || text == "" {
+		return 0, end, err
+	}
+	if number, err = strconv.ParseUint(text, 10, 64); err != nil {
+		return 0, 0, failTopic("read the last change", t.topic, partition, err)
+	}
+	return number, end, nil
+}
+
+// Generation returns which store wrote the partition's last record: the header
+// GenerationHeader, or "" for an empty partition.
+func (t *ChangeTopic) Generation(ctx context.Context, partition int32) (string, error) {
+	text, _, err := t.lastHeader(ctx, partition, GenerationHeader)
+	return text, err
+}
+
+// lastHeader returns a header of the partition's last record, "" for an empty
+// partition, and the partition's end offset.
+func (t *ChangeTopic) lastHeader(ctx context.Context, partition int32, key string) (text string, end int64, err error) {
 	const op = "read the last change"
 	p, err := t.take(ctx, partition)
 	if err != nil {
-		return 0, 0, failTopic(op, t.topic, partition, err)
+		return "", 0, failTopic(op, t.topic, partition, err)
 	}
 	defer func() { <-p.turn }()
 	ranges, err := listRanges(ctx, kadm.NewClient(t.client), t.topic)
 	if err != nil {
-		return 0, 0, err
+		return "", 0, err
 	}
 	tp := TopicPartition{t.topic, partition}
 	holds, ok := ranges[tp]
 	if !ok {
-		return 0, 0, failTopic(op, t.topic, partition, errors.New("no such partition"))
+		return "", 0, failTopic(op, t.topic, partition, errors.New("no such partition"))
 	}
 	err = t.conn.lastRecords(ctx, tp, holds, func(rec *kgo.Record) (bool, error) {
 		for _, h := range rec.Headers {
-			if h.Key == OutboxHeader {
-				number, err = strconv.ParseUint(string(h.Value), 10, 64)
-				return false, err
+			if h.Key == key {
+				text = string(h.Value)
+				return false, nil
 			}
 		}
-		return false, fmt.Errorf("offset %d has no header %s: something else wrote to the topic", rec.Offset, OutboxHeader)
+		return false, fmt.Errorf("offset %d has no header %s: something else wrote to the topic", rec.Offset, key)
 	})
 	if err != nil {
-		return 0, 0, failTopic(op, t.topic, partition, err)
+		return "", 0, failTopic(op, t.topic, partition, err)
 	}
-	return number, holds.End, nil
+	return text, holds.End, nil
 }
 
 // Append writes the records in order and returns when all are durable. When it

@@ -554,6 +554,7 @@ func TestBlockedLogKeepsTheConnection(t *testing.T) {
 	r := run(t, log, d.config(member("items", "id")))
 	r.caughtUp(d)
 	pid := "SELECT active_pid::text FROM pg_replication_slots WHERE slot_name = 'slot_" + d.name + "'"
+	d.await("the stream", "SELECT active::text FROM pg_replication_slots WHERE slot_name = 'slot_"+d.name+"'", "true")
 	before := d.text(pid)
 	log.mu.Lock()
 	log.block = true

@@ -24,6 +24,13 @@ import (
 // no captured table can keep it busy for a while.
 const silence = 5 * time.Minute
 
+// Above gatherAbove messages in each gather's time (20,000 a second), reading
+// waits so long between two reads.
+const (
+	gather      = time.Millisecond
+	gatherAbove = 20
+)
+
 // stream turns the log's messages into events, on one goroutine that reads,
 // decodes and appends; another one sends the status, so that the server hears
 // from us while an Append is blocked.
@@ -44,6 +51,10 @@ type stream struct {
 	known     time.Time       // all that was committed before, by the source's clock, has been sent
 	probe     atomic.Pointer[probe]
 	patience  time.Time // when the read deadline was last set
+
+	window time.Time // since when read counts messages
+	read   int
+	fast   bool // messages come fast
 
 	open    bool // within a transaction
 	skip    bool // which is in the log already
@@ -188,14 +199,12 @@ func (s *stream) ask(ctx context.Context, q *pgx.Conn, beat time.Duration) error
 // run reads messages until something stops it; the error is never nil.
 func (s *stream) run() error {
 	for {
-		if s.in.br.Buffered() == 0 {
-			if now := time.Now(); now.Sub(s.patience) > time.Second {
-				s.patience = now
-				if err := s.conn.SetReadDeadline(now.Add(silence)); err != nil {
-					return err
-				}
+		if s.in.br.Buffered() < 5 {
+			if err := s.drained(time.Now()); err != nil {
+				return err
 			}
 		}
+		s.read++
 		kind, body, err := s.in.next()
 		if err != nil {
 			return err
@@ -215,6 +224,26 @@ func (s *stream) run() error {
 			return err
 		}
 	}
+}
+
+// drained is called when the next read may wait. The server sends every message
+// by itself, and waking up for each costs both sides more than all the rest: so
+// while messages come fast they are left to gather for a moment.
+func (s *stream) drained(now time.Time) error {
+	if now.Sub(s.patience) > time.Second {
+		s.patience = now
+		if err := s.conn.SetReadDeadline(now.Add(silence)); err != nil {
+			return err
+		}
+	}
+	if window := now.Sub(s.window); window > gather {
+		s.fast = s.read > int(window/gather)*gatherAbove
+		s.window, s.read = now, 0
+	}
+	if s.fast {
+		time.Sleep(gather)
+	}
+	return nil
 }
 
 func serverError(body []byte) error {
