@@ -26,6 +26,7 @@ type snapshot struct {
 	Again       bool               `json:"again,omitempty"`    // an older one may have left rows
 	Last        uint64             `json:"last,omitempty"`     // the last sequence of the newest, once it has ended
 	Counts      map[string]*count  `json:"counts,omitempty"`   // by "partition/table"
+	Tables      []string           `json:"tables,omitempty"`   // that the last finished one covered, and that were captured ever since
 
 	ends map[int32]*change.TxRecord // SnapshotEnded, held until all are there
 	hold *hold
@@ -145,6 +146,10 @@ func (s *snapshot) tables(source string) []change.Table {
 func (s *snapshot) close() {
 	for _, c := range s.Counts {
 		s.Last = max(s.Last, c.Last)
+	}
+	s.Tables = s.Tables[:0]
+	for _, t := range s.tables("") {
+		s.Tables = append(s.Tables, t.Name)
 	}
 	s.Open, s.Finished, s.Counts = false, true, nil
 	s.hold.done = true

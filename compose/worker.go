@@ -85,6 +85,11 @@ func (w *Worker) load() error {
 				return fmt.Errorf("compose: read the progress of source %s: %w", name, err)
 			}
 		}
+		// A table that is not captured any more has a gap from now on.
+		p.Snapshot.Tables = slices.DeleteFunc(p.Snapshot.Tables, func(table string) bool {
+			_, declared := w.plan.tables[change.Table{Source: name, Name: table}]
+			return !declared
+		})
 		w.engine.sources[name] = p
 		snapshots[name] = p.Snapshot
 	}
@@ -104,6 +109,22 @@ func (w *Worker) load() error {
 		w.extra.Composed = false
 	}
 	return nil
+}
+
+// Uncovered lists the declared tables whose source has a finished snapshot that
+// did not hold them: rows that they had before they were declared, or had while
+// they were not, are unknown until the source has a new snapshot. It MUST NOT be
+// called once the worker runs.
+func (w *Worker) Uncovered() []change.Table {
+	var missing []change.Table
+	for t := range w.plan.tables {
+		p := w.engine.sources[t.Source]
+		if p != nil && p.Snapshot.Finished && !p.Snapshot.Open && !slices.Contains(p.Snapshot.Tables, t.Name) {
+			missing = append(missing, t)
+		}
+	}
+	slices.SortFunc(missing, compareTables)
+	return missing
 }
 
 // Close gives the spill file back. It commits nothing.

@@ -114,22 +114,26 @@ func countRecords(data fs.FS, name string) (int64, error) {
 	}
 	defer text.Close()
 	var n int64
-	quoted, blank := false, true
+	quoted, length, onlyCR := false, 0, false // of the line so far; a line of one CR is blank, too
+	end := func() {
+		if length > 1 || length == 1 && !onlyCR {
+			n++
+		}
+		length = 0
+	}
 	buf := make([]byte, 1<<16)
 	for {
 		k, err := text.Read(buf)
 		for _, b := range buf[:k] {
-			switch {
-			case b == '"':
-				quoted, blank = !quoted, false
-			case b == '\n' && !quoted:
-				if !blank {
-					n++
-				}
-				blank = true
-			case b != '\r':
-				blank = false
+			if b == '\n' && !quoted {
+				end()
+				continue
 			}
+			if b == '"' {
+				quoted = !quoted
+			}
+			onlyCR = length == 0 && b == '\r'
+			length++
 		}
 		if err == io.EOF {
 			break
@@ -138,9 +142,7 @@ func countRecords(data fs.FS, name string) (int64, error) {
 			return 0, fmt.Errorf("demo: read %s: %w", file, err)
 		}
 	}
-	if !blank {
-		n++
-	}
+	end()
 	return max(0, n-1), nil
 }
 

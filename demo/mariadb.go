@@ -12,9 +12,11 @@ import (
 )
 
 // mariadbSettings are what the demo's source needs of a server: full row images with their metadata, GTIDs, a log that nobody
-// purges, and every commit on disk before it is acknowledged. No Unix socket: its path could be too long.
+// purges, and every commit on disk before it is acknowledged. No Unix socket: its path could be too long. A folder of its own for
+// temporary tables: at its start a server deletes all #sql files in that folder, so two that share /tmp crash each other.
 const mariadbSettings = `[mariadbd]
 datadir=%[1]s
+tmpdir=%[3]s
 socket=
 bind-address=127.0.0.1
 skip-name-resolve
@@ -75,10 +77,16 @@ func newMariaDB(dir, program string, a account, port int, key string) *server {
 
 // initMariaDB makes the data folder and the files the server starts with.
 func initMariaDB(ctx context.Context, s *server, installer, key string) error {
-	users := filepath.Join(s.dir, "users.sql")
+	users, temp := filepath.Join(s.dir, "users.sql"), filepath.Join(s.dir, "tmp")
 	files := map[string]string{
 		users:                          fmt.Sprintf(mariadbUsers, userName, key),
-		filepath.Join(s.dir, "my.cnf"): fmt.Sprintf(mariadbSettings, s.data(), users),
+		filepath.Join(s.dir, "my.cnf"): fmt.Sprintf(mariadbSettings, s.data(), users, temp),
+	}
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return fmt.Errorf("demo: MariaDB: %w", err)
+	}
+	if err := s.account.own(temp); err != nil {
+		return fmt.Errorf("demo: MariaDB: %w", err)
 	}
 	for file, text := range files {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -89,7 +97,7 @@ func initMariaDB(ctx context.Context, s *server, installer, key string) error {
 		}
 	}
 	return s.initialise(ctx, func(data string) (string, []string) {
-		return installer, []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"}
+		return installer, []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + temp, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"}
 	})
 }
 

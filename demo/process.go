@@ -119,11 +119,21 @@ func serverPID(pidFile, mark string) int {
 	if err != nil || pid <= 1 || !alive(pid) {
 		return 0
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !bytes.Contains(line, []byte(mark)) {
-		return 0
+	// A process has no command line for an instant while it changes programs, and while it ends.
+	for range 1000 {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !alive(pid) {
+			return 0
+		}
+		if len(line) > 0 {
+			if bytes.Contains(line, []byte(mark)) {
+				return pid
+			}
+			return 0
+		}
+		time.Sleep(time.Millisecond)
 	}
-	return pid
+	return 0
 }
 
 // alive tells whether the process runs. A process that ended but was never waited for (no init in a container) does not.

@@ -99,7 +99,7 @@ func findParam(resourceType, name string) *SearchParam {
 	case "_lastUpdated":
 		return lastUpdatedParam
 	}
-	if t := searchTables[resourceType]; t != nil {
+	if t := tableOf(resourceType); t != nil {
 		return t.param(name)
 	}
 	return nil

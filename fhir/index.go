@@ -24,21 +24,38 @@ type pathNode struct {
 var (
 	searchTypes  = slices.Sorted(maps.Keys(parameters))
 	searchTables = buildTables()
+	anyTable     = newSearchTable(anyParameters)
 )
 
 func buildTables() map[string]*searchTable {
 	tables := make(map[string]*searchTable, len(parameters))
 	for name, params := range parameters {
-		t := &searchTable{params: slices.Clone(params), root: &pathNode{}}
-		slices.SortStableFunc(t.params, func(a, b SearchParam) int { return strings.Compare(a.Name, b.Name) })
-		for i, p := range t.params {
-			for _, path := range p.Paths {
-				t.root.add(strings.Split(path, "."), i)
-			}
-		}
-		tables[name] = t
+		tables[name] = newSearchTable(params)
 	}
 	return tables
+}
+
+func newSearchTable(params []SearchParam) *searchTable {
+	t := &searchTable{params: slices.Clone(params), root: &pathNode{}}
+	slices.SortStableFunc(t.params, func(a, b SearchParam) int { return strings.Compare(a.Name, b.Name) })
+	for i, p := range t.params {
+		for _, path := range p.Paths {
+			t.root.add(strings.Split(path, "."), i)
+		}
+	}
+	return t
+}
+
+// tableOf returns the type's own table, for another FHIR type the one that all
+// share, and nil for what is no type.
+func tableOf(resourceType string) *searchTable {
+	if t := searchTables[resourceType]; t != nil {
+		return t
+	}
+	if !IsResource(resourceType) {
+		return nil
+	}
+	return anyTable
 }
 
 func (n *pathNode) add(path []string, param int) {
@@ -107,7 +124,7 @@ func AppendIndex(dst []byte, resourceType string, body []byte) []byte {
 }
 
 func newIndexer(resourceType string, body []byte) *indexer {
-	table := searchTables[resourceType]
+	table := tableOf(resourceType)
 	if table == nil {
 		return nil
 	}

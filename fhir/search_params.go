@@ -35,9 +35,9 @@ type SearchParam struct {
 func SearchTypes() []string { return searchTypes }
 
 // SearchParams lists the parameters of the type beside _id and _lastUpdated; nil
-// for a type without any. The caller MUST NOT modify it.
+// for what is no resource type. The caller MUST NOT modify it.
 func SearchParams(resourceType string) []SearchParam {
-	if t := searchTables[resourceType]; t != nil {
+	if t := tableOf(resourceType); t != nil {
 		return t.params
 	}
 	return nil
@@ -97,6 +97,16 @@ var (
 	genderParam = byCode("gender", fhirSystem+"administrative-gender", "gender")
 	anyAuthor   = []string{"Practitioner", "PractitionerRole", "Device", "Patient", "RelatedPerson", "Organization"}
 )
+
+// anyParameters are those of a type that has none of its own here: what most
+// types have under one name, so that a resource added by a mapping is found by
+// member at once.
+var anyParameters = []SearchParam{
+	identifierParam,
+	{Name: "patient", Kind: ReferenceParam, Paths: []string{"patient", "subject"}, Targets: []string{"Patient"}, Member: true},
+	{Name: "subject", Kind: ReferenceParam, Paths: []string{"patient", "subject"}, Targets: []string{"Patient"}, Member: true},
+	byToken("code", "code"), byToken("status", "status"), byToken("category", "category"), byToken("type", "type"),
+}
 
 // parameters is the one place where a resource type's search is declared. A
 // parameter that R4 does not have (`date` of an order, `code` of a dispense) means

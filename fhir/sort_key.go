@@ -18,7 +18,7 @@ func SortKey(dst []byte, v Version, param string, descending bool) (key []byte, 
 	case "_lastUpdated":
 		key = appendInt(append(dst, 0), v.Updated.UnixMicro())
 	default:
-		t := searchTables[v.Type]
+		t := tableOf(v.Type)
 		if t == nil {
 			return dst, false
 		}

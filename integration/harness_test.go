@@ -134,8 +134,13 @@ func (d *demoRun) printed() string {
 func (d *demoRun) start(args ...string) {
 	d.t.Helper()
 	_ = os.Remove(filepath.Join(d.work, "demo.env"))
-	all := append([]string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off"}, args...)
-	cmd := exec.Command(binary, all...)
+	d.launch(append([]string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off"}, args...)...)
+}
+
+// launch runs the binary in the background.
+func (d *demoRun) launch(args ...string) {
+	d.t.Helper()
+	cmd := exec.Command(binary, args...)
 	d.output = &safeBuffer{}
 	cmd.Stdout, cmd.Stderr = d.output, d.output
 	if err := cmd.Start(); err != nil {

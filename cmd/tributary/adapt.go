@@ -16,16 +16,27 @@ import (
 
 // Stages know only their own ports; here their types meet.
 
-// sourceLog makes a kafka.Writer a capture.Log.
-type sourceLog struct{ *kafka.Writer }
+// sourceLog makes a kafka.Writer a capture.Log. It notes when a snapshot has
+// ended in it.
+type sourceLog struct {
+	*kafka.Writer
+	snapshotted bool
+}
 
-func (l sourceLog) Resume() capture.Resume { return capture.Resume(l.Writer.Resume()) }
+func (l *sourceLog) Resume() capture.Resume { return capture.Resume(l.Writer.Resume()) }
 
 // Durable trails what is acknowledged by a record: what is confirmed to the
 // source must be known to whoever opens the log after a crash.
-func (l sourceLog) Durable() change.Mark { return l.Recorded() }
+func (l *sourceLog) Durable() change.Mark { return l.Recorded() }
 
-var _ capture.Log = sourceLog{}
+// SnapshotEnd notes a success: the snapshot is in the log for good.
+func (l *sourceLog) SnapshotEnd(ctx context.Context, rec change.TxRecord, tables []change.Table) error {
+	err := l.Writer.SnapshotEnd(ctx, rec, tables)
+	l.snapshotted = l.snapshotted || err == nil
+	return err
+}
+
+var _ capture.Log = (*sourceLog)(nil)
 
 // feed makes a kafka.Reader a compose.Feed.
 type feed struct{ *kafka.Reader }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,30 +30,28 @@ func runCheck(ctx context.Context, args []string) error {
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(*path)
-	if err != nil {
-		return err
+	cfg, found := readConfig(*path)
+	if cfg == nil {
+		return reportFindings(found)
 	}
 	if *mappingsDir != "" {
 		cfg.Mappings = *mappingsDir
 	}
 	// Any key will do: ids are not part of the check.
-	set, err := loadMappings(cfg, make([]byte, 32))
-	if err != nil {
-		return err
+	set, problems := readMappings(cfg, make([]byte, 32))
+	sound := len(found) == 0
+	for _, p := range problems {
+		found = append(found, mappingFinding(p))
 	}
 	sources, err := newSources(cfg, set)
-	if err != nil {
-		return err
-	}
-	var found []finding
-	if !*offline {
-		found = checkSources(ctx, cfg, set, sources)
+	switch {
+	case err != nil && len(problems) == 0:
+		found = append(found, finding{where: *path, what: err.Error()})
+	case err == nil && sound && !*offline:
+		found = append(found, checkSources(ctx, cfg, set, sources)...)
 	}
 	if len(found) > 0 {
-		fmt.Fprint(os.Stderr, formatFindings(found))
-		fmt.Fprintf(os.Stderr, "tributary: check: %d problems\n", len(found))
-		return errReported
+		return reportFindings(found)
 	}
 	tables := 0
 	for _, s := range sources {
@@ -63,44 +61,65 @@ func runCheck(ctx context.Context, args []string) error {
 	return nil
 }
 
+func reportFindings(found []finding) error {
+	fmt.Fprint(os.Stderr, formatFindings(found))
+	fmt.Fprintf(os.Stderr, "tributary: check: %d wrong\n", len(found))
+	return errReported
+}
+
 // checkSources asks every source for its settings and schemas, and holds the
 // mappings against these.
 func checkSources(ctx context.Context, cfg *Config, set *mapping.Set, sources []*source) []finding {
 	var found []finding
 	schemas := map[change.Table]*change.Schema{}
-	complete := true
+	described := true // every source could say what tables it has
 	for _, s := range sources {
 		asking, cancel := context.WithTimeout(ctx, 20*time.Second)
 		problems, err := s.check(asking)
+		for _, p := range problems {
+			found = append(found, problemFinding(p))
+		}
 		if err == nil {
-			for _, p := range problems {
-				found = append(found, problemFinding(p))
-			}
-			var of map[change.Table]*change.Schema
-			if of, err = s.schemas(asking); err == nil {
-				for t, schema := range of {
-					schemas[t] = schema
-				}
-			}
+			err = s.describe(asking, len(problems) > 0, schemas)
 		}
 		cancel()
 		if err != nil {
-			complete = false
+			described = false
 			found = append(found, errorFinding(s.name, err))
 		}
 	}
-	if !complete {
+	if !described {
 		return found
 	}
 	for _, p := range set.Check(schemas) {
-		folder := cfg.Mappings
-		if folder == "" {
-			folder = "mappings"
-		}
-		where := fmt.Sprintf("%s:%d:%d", filepath.Join(folder, p.File), p.Line, p.Column)
-		found = append(found, finding{where: where, what: p.What, hint: p.Hint})
+		p.File = mappingFile(cfg, p.File)
+		found = append(found, mappingFinding(p))
 	}
 	return found
+}
+
+// describe adds the schemas of the source's tables. Once something is known to
+// be wrong with them, tables are asked for one by one, without what the mappings
+// say of them, so that one that is refused does not hide the others' faults.
+func (s *source) describe(ctx context.Context, oneByOne bool, schemas map[change.Table]*change.Schema) error {
+	if !oneByOne {
+		of, err := s.schemas(ctx, s.tables)
+		maps.Copy(schemas, of)
+		return err
+	}
+	for _, t := range s.tables {
+		of, err := s.schemas(ctx, []capture.Table{{Table: t.Table, Route: change.Route{Kind: change.Reference}}})
+		maps.Copy(schemas, of)
+		var refused *capture.Error
+		if err != nil && !(errors.As(err, &refused) && refused.Kind == capture.Unsupported) {
+			return err
+		}
+	}
+	return nil
+}
+
+func mappingFinding(p mapping.Problem) finding {
+	return finding{where: fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column), what: p.What, hint: p.Hint}
 }
 
 func problemFinding(p capture.Problem) finding {

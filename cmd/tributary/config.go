@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 )
 
 // Config is the file that `tributary run` reads. The zero value of every field
@@ -73,40 +70,15 @@ var sourceName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,30}$`)
 // environment variable, which must be set. All faults are returned at once,
 // each with file, line and column.
 func loadConfig(path string) (*Config, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w (name the file with --config)", err)
-	}
-	var faults []error
-	text := expandEnv(raw, func(name string, line, column int) string {
-		v, ok := os.LookupEnv(name)
-		if !ok {
-			faults = append(faults, fmt.Errorf("%s:%d:%d: the environment variable %s is not set", path, line, column, name))
-		}
-		return v
-	})
-	var c Config
-	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := dec.Decode(&c); err != nil {
-		faults = append(faults, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, false)))
-		return nil, errors.Join(faults...)
-	}
-	if !filepath.IsAbs(c.Mappings) && c.Mappings != "" {
-		c.Mappings = filepath.Join(filepath.Dir(path), c.Mappings)
-	}
-	faults = append(faults, c.complete(path)...)
+	c, faults := readConfig(path)
 	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+		return nil, errors.New("configuration:\n" + strings.TrimRight(formatFindings(faults), "\n"))
 	}
-	return &c, nil
+	return c, nil
 }
 
-// complete fills in defaults and lists what is wrong.
-func (c *Config) complete(path string) []error {
-	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
-	}
+// complete fills in defaults and calls fault with what is wrong.
+func (c *Config) complete(fault func(name, what, hint string)) {
 	setDefault(&c.Data, "data")
 	setDefault(&c.API, "127.0.0.1:8080")
 	setDefault(&c.Kafka.Listen, "127.0.0.1:9092")
@@ -115,34 +87,33 @@ func (c *Config) complete(path string) []error {
 		c.Partitions = 4
 	}
 	if c.Partitions < 0 || c.Partitions > 1024 {
-		fault("partitions: %d is not between 1 and 1024", c.Partitions)
+		fault("partitions", fmt.Sprintf("%d is not between 1 and 1024", c.Partitions), "")
 	}
 	if c.Kafka.Format != "avro" && c.Kafka.Format != "json" {
-		fault("kafka.format: %q is neither avro nor json", c.Kafka.Format)
+		fault("kafka.format", fmt.Sprintf("%q is neither avro nor json", c.Kafka.Format), "")
 	}
 	if len(c.Sources) == 0 {
-		fault("sources: none; name at least one with kind and dsn")
+		fault("sources", "there is none", "name at least one with kind and dsn")
 	}
 	for _, name := range c.sourceNames() {
 		s := c.Sources[name]
 		if !sourceName.MatchString(name) {
-			fault("sources.%s: a source's name is lower-case letters, digits and underscores, at most 31", name)
+			fault("sources."+name, "a source's name is lower-case letters, digits and underscores, at most 31", "")
 		}
 		switch s.Kind {
 		case "postgres", "mariadb", "mysql":
 		default:
-			fault("sources.%s.kind: %q is none of postgres, mariadb, mysql", name, s.Kind)
+			fault("sources."+name+".kind", fmt.Sprintf("%q is none of postgres, mariadb, mysql", s.Kind), "")
 		}
 		if s.DSN == "" {
-			fault("sources.%s.dsn: missing", name)
+			fault("sources."+name+".dsn", "missing", "say how to connect; ${NAME} takes it from the environment")
 		}
 	}
 	for i := range c.Clients {
 		if err := c.Clients[i].resolve(); err != nil {
-			fault("clients[%d]: %v", i, err)
+			fault(fmt.Sprintf("clients[%d]", i), err.Error(), "")
 		}
 	}
-	return faults
 }
 
 func (c *Config) sourceNames() []string {

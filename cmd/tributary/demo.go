@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributary-health/tributary/capture"
 	"github.com/tributary-health/tributary/demo"
 	"github.com/tributary-health/tributary/testdata"
 )
@@ -55,17 +56,28 @@ func runDemo(ctx context.Context, args []string) error {
 	if o.clean {
 		return cleanDemo(ctx, work)
 	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return err
+	}
+	unlock, err := lockDemo(work)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return startDemo(ctx, o)
 }
 
 // cleanDemo removes what the demo made, and only that.
 func cleanDemo(ctx context.Context, work string) error {
-	if env, err := readDemoEnv(work); err == nil {
-		if pid, _ := strconv.Atoi(env["PID"]); processRuns(pid, work) {
-			return fmt.Errorf("the demo runs (process %d); stop it first", pid)
-		}
+	if _, err := os.Stat(work); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", "tributary.log"} {
+	unlock, err := lockDemo(work)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", "tributary.log", demoLockFile} {
 		if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
 			return err
 		}
@@ -78,9 +90,6 @@ func cleanDemo(ctx context.Context, work string) error {
 }
 
 func startDemo(ctx context.Context, o demoOptions) error {
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return err
-	}
 	// Ports first: a taken one should not cost a minute of loading.
 	for _, probe := range [][2]string{{o.api, "--api"}, {o.broker, "--broker"}} {
 		l, err := listen(probe[0], probe[1])
@@ -94,15 +103,26 @@ func startDemo(ctx context.Context, o demoOptions) error {
 	if err != nil {
 		return err
 	}
-	err = loadAndRun(ctx, o, servers, scr)
+	err = withWayOut(loadAndRun(ctx, o, servers, scr), o.work)
+	_ = os.Remove(filepath.Join(o.work, demoEnvFile)) // it says that the demo runs
 	if ctx.Err() != nil { // stopped by its user, servers included
 		scr.note("stopping the databases")
 		stopping, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		err = errors.Join(ignoreCanceled(err), servers.Stop(stopping))
-		_ = os.Remove(filepath.Join(o.work, demoEnvFile))
 	}
 	return err
+}
+
+// withWayOut completes the command that a lost log's error names by the demo's
+// own configuration.
+func withWayOut(err error, work string) error {
+	var lost *capture.Error
+	if !errors.As(err, &lost) || (lost.Kind != capture.Gone && lost.Kind != capture.History) {
+		return err
+	}
+	return fmt.Errorf("%w\nhere: tributary run --config %s --resnapshot %s; when it is ready, stop it and start the demo again",
+		err, shellPath(work, demoConfigFile), lost.Source)
 }
 
 func ignoreCanceled(err error) error {
@@ -220,13 +240,4 @@ func demoKey(path string) (string, error) {
 	}
 	key := hex.EncodeToString(raw)
 	return key, os.WriteFile(path, []byte(key+"\n"), 0o600)
-}
-
-// processRuns reports whether the process is a demo of this work folder.
-func processRuns(pid int, work string) bool {
-	if pid <= 0 {
-		return false
-	}
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(cmdline), "demo") && strings.Contains(string(cmdline), filepath.Base(work))
 }

@@ -2,15 +2,42 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 )
 
 // demoEnvFile is where a running demo says how to reach it: shell assignments.
 const demoEnvFile = "demo.env"
+
+// demoLockFile is held by whatever process uses the work folder.
+const demoLockFile = "demo.lock"
+
+// lockDemo makes the process the only demo of the work folder until unlock, or
+// its own end however it comes.
+func lockDemo(work string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(work, demoLockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return func() { _ = f.Close() }, nil
+	}
+	_ = f.Close()
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("lock the work folder: %w", err)
+	}
+	who := ""
+	if env, err := readDemoEnv(work); err == nil {
+		who = " (process " + env["PID"] + ")"
+	}
+	return nil, fmt.Errorf("a demo runs in %s already%s: stop it, or name another folder with --work", work, who)
+}
 
 // writeDemoEnv replaces the file at once, readable by its owner alone: it holds
 // keys.

@@ -43,27 +43,36 @@ type pipeline struct {
 
 // loadMappings loads the configured mappings. Every fault is in the error.
 func loadMappings(cfg *Config, idKey []byte) (*mapping.Set, error) {
+	set, problems := readMappings(cfg, idKey)
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("mappings:\n%w", errors.Join(errs...))
+	}
+	return set, nil
+}
+
+// readMappings loads them for whoever lists the faults; files are named as the
+// user does.
+func readMappings(cfg *Config, idKey []byte) (*mapping.Set, []mapping.Problem) {
 	var files fs.FS = mappings.FS
 	if cfg.Mappings != "" {
 		files = os.DirFS(cfg.Mappings)
 	}
 	set, problems := mapping.Load(files, mapping.Options{IDKey: idKey})
-	return set, joinProblems(cfg.Mappings, problems)
+	for i := range problems {
+		problems[i].File = mappingFile(cfg, problems[i].File)
+	}
+	return set, problems
 }
 
-func joinProblems(folder string, problems []mapping.Problem) error {
-	if len(problems) == 0 {
-		return nil
+func mappingFile(cfg *Config, name string) string {
+	if cfg.Mappings == "" {
+		return filepath.Join("mappings", name)
 	}
-	if folder == "" {
-		folder = "mappings"
-	}
-	errs := make([]error, len(problems))
-	for i, p := range problems {
-		p.File = filepath.Join(folder, p.File)
-		errs[i] = p
-	}
-	return errors.Join(errs...)
+	return filepath.Join(cfg.Mappings, name)
 }
 
 // readKey reads a key of 32 bytes from the file, making it the first time. The

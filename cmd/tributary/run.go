@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -65,6 +66,10 @@ func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot 
 		_ = l.Close()
 		return err
 	}
+	if err := p.refuseUncovered(); err != nil {
+		_ = l.Close()
+		return err
+	}
 	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", cfg.sourceNames())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.serve(ctx, l) })
@@ -86,4 +91,25 @@ func (p *pipeline) checkAtStart(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("the sources are not fit to be captured:\n%s", strings.TrimRight(formatFindings(report), "\n"))
+}
+
+// refuseUncovered stops a start whose mappings declare a table that the source's
+// snapshot did not hold: its rows of before would silently be missing.
+func (p *pipeline) refuseUncovered() error {
+	var errs []error
+	for _, t := range p.worker.Uncovered() {
+		if s := p.source(t.Source); s != nil && !s.resnapshot {
+			errs = append(errs, fmt.Errorf("table %s was declared after its source's snapshot: the rows it had before are not known (take a new snapshot: tributary run --resnapshot %s)", t, t.Source))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *pipeline) source(name string) *source {
+	for _, s := range p.sources {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (p *pipeline) handler() http.Handler {
 	}
 	registry := access.NewRegistry(clients...)
 	fhir := api.New(api.Config{
-		Store: views{p.store}, Clients: registry, BasePath: fhirBase,
+		Store: views{p.store}, Clients: registry, BasePath: fhirBase, Types: p.types(),
 		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey,
 		Failed: func(route string, err error) { p.log.Error("api", "route", route, "error", err) },
 		Observe: func(route string, status int, took time.Duration) {
@@ -132,4 +133,16 @@ func (p *pipeline) ready(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// types are the resource types that the mappings make: a type added by a mapping
+// is served without further ado.
+func (p *pipeline) types() []string {
+	var types []string
+	for _, r := range p.set.Resources() {
+		if !slices.Contains(types, r.Type) {
+			types = append(types, r.Type)
+		}
+	}
+	return types
 }

@@ -25,7 +25,7 @@ type source struct {
 	resnapshot bool
 
 	check   func(context.Context) ([]capture.Problem, error)
-	schemas func(context.Context) (map[change.Table]*change.Schema, error)
+	schemas func(context.Context, []capture.Table) (map[change.Table]*change.Schema, error)
 	// head is the ordinal where the source's log ends.
 	head func(context.Context) (uint64, error)
 	// snapshot reads all tables at one point into log.
@@ -74,7 +74,11 @@ func (s *source) bind(c SourceConfig) {
 	if c.Kind == "postgres" {
 		pc := postgres.Config{Source: s.name, DSN: c.DSN, Slot: c.Slot, Publication: c.Publication, Tables: s.tables}
 		s.check = func(ctx context.Context) ([]capture.Problem, error) { return postgres.Check(ctx, pc) }
-		s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return postgres.Schemas(ctx, pc) }
+		s.schemas = func(ctx context.Context, tables []capture.Table) (map[change.Table]*change.Schema, error) {
+			pc := pc
+			pc.Tables = tables
+			return postgres.Schemas(ctx, pc)
+		}
 		s.head = func(ctx context.Context) (uint64, error) { return postgres.Head(ctx, pc) }
 		s.snapshot = func(ctx context.Context, log capture.Log) error { return postgres.ReadSnapshot(ctx, pc, log) }
 		s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
@@ -86,7 +90,11 @@ func (s *source) bind(c SourceConfig) {
 	}
 	mc := mysql.Config{Source: s.name, DSN: c.DSN, Flavor: c.Kind, ServerID: c.ServerID, Tables: s.tables}
 	s.check = func(ctx context.Context) ([]capture.Problem, error) { return mysql.Check(ctx, mc) }
-	s.schemas = func(ctx context.Context) (map[change.Table]*change.Schema, error) { return mysql.Schemas(ctx, mc) }
+	s.schemas = func(ctx context.Context, tables []capture.Table) (map[change.Table]*change.Schema, error) {
+		mc := mc
+		mc.Tables = tables
+		return mysql.Schemas(ctx, mc)
+	}
 	s.head = func(ctx context.Context) (uint64, error) { return mysql.Head(ctx, mc) }
 	s.snapshot = func(ctx context.Context, log capture.Log) error { return mysql.ReadSnapshot(ctx, mc, log) }
 	s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
@@ -148,9 +156,10 @@ func (p *pipeline) captureOnce(ctx context.Context, s *source) error {
 			p.observe.problem(s.name, "")
 		},
 	}
-	err = s.read(sourceLog{w}, hooks, resnapshot)(ctx)
-	if resnapshot && w.Resume().Durable.Position != durable {
-		s.resnapshot = false // the snapshot is in the log
+	log := &sourceLog{Writer: w}
+	err = s.read(log, hooks, resnapshot)(ctx)
+	if log.snapshotted {
+		s.resnapshot = false
 	}
 	return err
 }
