@@ -49,7 +49,8 @@ func startServer() (stop func(), err error) {
 	clean := func() { _ = os.RemoveAll(dir) }
 	data := filepath.Join(dir, "data")
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+data, "--user="+osUser(),
-		"--auth-root-authentication-method=normal", "--skip-test-db")
+		// Servers that share a temporary folder take one another's files away.
+		"--tmpdir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db")
 	if out, err := install.CombinedOutput(); err != nil {
 		clean()
 		return stop, fmt.Errorf("%w: %s", err, out)
@@ -64,7 +65,7 @@ func startServer() (stop func(), err error) {
 		clean()
 		return stop, err
 	}
-	cmd := exec.Command(serverPath(), "--no-defaults", "--user="+osUser(), "--datadir="+data,
+	cmd := exec.Command(serverPath(), "--no-defaults", "--user="+osUser(), "--datadir="+data, "--tmpdir="+dir,
 		"--socket="+filepath.Join(dir, "s"), fmt.Sprintf("--port=%d", port), "--bind-address=127.0.0.1",
 		"--pid-file="+filepath.Join(dir, "pid"), "--log-bin=binlog", "--binlog-format=ROW",
 		"--binlog-row-metadata=FULL", "--binlog-row-image=FULL", "--gtid-strict-mode=ON", "--server-id=1",

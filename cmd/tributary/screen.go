@@ -82,7 +82,11 @@ func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
 			view := p.observe.view(src.name)
 			for _, t := range view.snapshots {
 				rows += t.Rows
-				estimate += max(t.Estimate, t.Rows)
+				if t.Done {
+					estimate += t.Rows
+				} else {
+					estimate += max(t.Estimate, t.Rows)
+				}
 			}
 			if estimate > 0 {
 				bars.Set(src.name+" snapshot", rows, estimate)
