@@ -168,9 +168,18 @@ func (r *request) base() string {
 func (r *request) resourceType() (string, error) {
 	name := r.c.Param("type")
 	if !r.types[name] {
-		return "", problem{status: http.StatusNotFound, code: "not-supported", text: "resource type is not served"}
+		return "", problem{status: http.StatusNotFound, code: "not-supported", text: "resource type " + typeWord(name) + "is not served"}
 	}
 	return name, r.mayRead(name)
+}
+
+// typeWord quotes what looks like a type's name, and leaves out anything else:
+// an address is not echoed.
+func typeWord(name string) string {
+	if len(name) > 64 || strings.ContainsFunc(name, func(c rune) bool { return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') }) {
+		return ""
+	}
+	return strconv.Quote(name) + " "
 }
 
 func (r *request) mayRead(resourceType string) error {
