@@ -31,10 +31,12 @@ type Config struct {
 	MemoryBudget int
 	SpillDir     string
 
-	// GroupTxs, GroupBytes and PieceVersions bound what is committed at once (512
-	// transactions, 4 MiB) and written at once (500 versions).
+	// GroupTxs, GroupBytes and GroupTime bound what is committed at once (512
+	// transactions, 4 MiB, what is composed in 20 ms), PieceVersions what is
+	// written at once (500 versions).
 	GroupTxs      int
 	GroupBytes    int
+	GroupTime     time.Duration
 	PieceVersions int
 
 	// RetryEvery is how often parked roots are composed again (1 minute).
@@ -68,6 +70,7 @@ func (c *Config) defaults() {
 	setDefault(&c.MemoryBudget, 64<<20)
 	setDefault(&c.GroupTxs, 512)
 	setDefault(&c.GroupBytes, 4<<20)
+	setDefault(&c.GroupTime, 20*time.Millisecond)
 	setDefault(&c.PieceVersions, 500)
 	setDefault(&c.RetryEvery, time.Minute)
 	if c.SpillDir == "" {

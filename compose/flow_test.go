@@ -2,6 +2,7 @@ package compose_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose"
 )
@@ -224,6 +226,7 @@ func TestNoGhosts(t *testing.T) {
 func TestNothingIsComposedWhileASnapshotIsOpen(t *testing.T) {
 	f := newFlow(t, two)
 	before := len(f.store.committed.order)
+	shown := f.store.committed.frontier.Sources["a"].Freshness
 	f.wb.resnapshot()
 	f.wb.start(4)
 	f.wb.snapshot()
@@ -233,8 +236,13 @@ func TestNothingIsComposedWhileASnapshotIsOpen(t *testing.T) {
 	if n := len(f.store.committed.order); n != before || w.Status().Composed {
 		t.Fatalf("%d versions came, status says composed: %v", n-before, w.Status().Composed)
 	}
-	if f.store.committed.frontier.Sources["a"].Position.Ordinal < f.a.ordinal {
-		t.Fatal("the other source waits")
+	a := f.store.committed.frontier.Sources["a"]
+	var p struct{ Applied change.Freshness }
+	if err := json.Unmarshal(a.Extra, &p); err != nil || p.Applied.Position.Ordinal < f.a.ordinal {
+		t.Fatalf("the other source waits: %v, %v", p.Applied, err)
+	}
+	if a.Freshness != shown {
+		t.Errorf("resources stand still at %v, and are said to be as fresh as %v", shown, a.Freshness)
 	}
 	f.wb.start(-1)
 	f.wb.snapshot()

@@ -38,7 +38,7 @@ func (w *Worker) snapshotRow(ctx context.Context, ev *change.Event) error {
 func (w *Worker) closeRows() {
 	if w.rowsUnit {
 		w.rowsUnit = false
-		w.w.end(w.asm.freshness())
+		w.w.end(w.freshness())
 	}
 }
 
@@ -58,7 +58,7 @@ func (w *Worker) snapshotDone(ctx context.Context, r *ready) error {
 			}
 		}
 	}
-	w.w.end(w.asm.freshness())
+	w.w.end(w.freshness())
 	if h := w.cfg.Hooks.Snapshot; h != nil {
 		for _, t := range done.tables {
 			h(t, w.engine.sources[t.Source].Rows[t.Name])
@@ -155,8 +155,8 @@ func (w *Worker) composeAll(ctx context.Context) error {
 	if err := w.clearGone(); err != nil {
 		return err
 	}
-	w.w.end(w.asm.freshness())
 	w.extra.Composed, w.frontier.Composed = true, true
+	w.w.end(w.freshness())
 	w.extra.Mapping = w.plan.version
 	w.more = true
 	if err := w.commit(ctx); err != nil {
@@ -279,7 +279,7 @@ func (w *Worker) retry(ctx context.Context) error {
 	if err := r.affected(ctx, a); err != nil {
 		return err
 	}
-	w.w.end(w.asm.freshness())
+	w.w.end(w.freshness())
 	return w.commit(ctx)
 }
 

@@ -160,7 +160,11 @@ func compareTables(a, b change.Table) int { return strings.Compare(a.String(), b
 
 // progress is composition's own state of one source, in Progress.Extra.
 type progress struct {
-	Snapshot snapshot         `json:"snapshot"`
-	Rows     map[string]int64 `json:"rows,omitempty"`    // in row state, by table
-	Missing  int64            `json:"missing,omitempty"` // deletes of rows that were not there
+	// Applied is how far the source's rows are in row state. What Progress itself
+	// says is how far resources show them: while a snapshot is open, or everything
+	// is to be composed again, that stands still.
+	Applied  *change.Freshness `json:"applied,omitempty"`
+	Snapshot snapshot          `json:"snapshot"`
+	Rows     map[string]int64  `json:"rows,omitempty"`    // in row state, by table
+	Missing  int64             `json:"missing,omitempty"` // deletes of rows that were not there
 }

@@ -42,7 +42,7 @@ func (w *Worker) Status() Status {
 // publish makes the status anew; what Status has given out stays as it is.
 func (w *Worker) publish() {
 	s := Status{Number: w.frontier.Number, Composed: w.extra.Composed, Skipped: make(map[string]map[string]int64)}
-	for _, f := range w.asm.freshness() {
+	for _, f := range w.freshness() {
 		p, snap := w.engine.sources[f.Source], &w.asm.sources[f.Source].snap
 		s.Sources = append(s.Sources, SourceStatus{
 			Freshness: f, Snapshot: snap.Open || !snap.Finished, Rows: maps.Clone(p.Rows), Missing: p.Missing,

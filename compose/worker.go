@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +38,8 @@ type Worker struct {
 	committed time.Time
 	retried   time.Time
 	failed    error
+
+	shown []change.Freshness // how far what is served shows each source
 
 	mu     sync.Mutex
 	status Status
@@ -104,7 +107,18 @@ func (w *Worker) load() error {
 		w.extra.Composed = false
 	}
 	known := func(t change.Table) bool { _, ok := w.plan.tables[t]; return ok }
-	w.asm = newAssembler(&w.cfg, known, w.frontier, snapshots)
+	applied := w.frontier
+	applied.Sources = maps.Clone(applied.Sources)
+	for name, p := range w.engine.sources {
+		shown := w.frontier.Sources[name].Freshness
+		shown.Source = name
+		w.shown = append(w.shown, shown)
+		if p.Applied != nil {
+			applied.Sources[name] = commit.Progress{Freshness: *p.Applied}
+		}
+	}
+	slices.SortFunc(w.shown, func(a, b change.Freshness) int { return strings.Compare(a.Source, b.Source) })
+	w.asm = newAssembler(&w.cfg, known, applied, snapshots)
 	if w.asm.snapshotting() { // a source that is new to the store
 		w.extra.Composed = false
 	}
@@ -191,7 +205,7 @@ func (w *Worker) poll(ctx context.Context) ([]Record, error) {
 
 // moved reports whether a source is further than the store's frontier says.
 func (w *Worker) moved() bool {
-	for _, f := range w.asm.freshness() {
+	for _, f := range w.freshness() {
 		if f != w.frontier.Sources[f.Source].Freshness {
 			return true
 		}
@@ -294,7 +308,7 @@ func (w *Worker) transaction(ctx context.Context, r *ready) error {
 	if err := w.asm.drop(t); err != nil {
 		return err
 	}
-	w.w.end(w.asm.freshness())
+	w.w.end(w.freshness())
 	return nil
 }
 
@@ -303,6 +317,15 @@ func (w *Worker) transaction(ctx context.Context, r *ready) error {
 func (w *Worker) live() bool {
 	w.engine.marking = !w.extra.Composed && w.frontier.Composed
 	return w.extra.Composed
+}
+
+// freshness is how far what is served shows each source: never further than its
+// resources are composed.
+func (w *Worker) freshness() []change.Freshness {
+	if w.extra.Composed && !w.asm.snapshotting() {
+		w.shown = w.asm.freshness()
+	}
+	return w.shown
 }
 
 // commit makes the group visible.
@@ -330,12 +353,15 @@ func (w *Worker) nextFrontier() (commit.Frontier, error) {
 	maps.Copy(f.Sources, w.frontier.Sources)
 	for _, fresh := range w.asm.freshness() {
 		p := w.engine.sources[fresh.Source]
-		p.Snapshot = w.asm.sources[fresh.Source].snap
+		p.Snapshot, p.Applied = w.asm.sources[fresh.Source].snap, &fresh
 		b, err := json.Marshal(p)
 		if err != nil {
 			return f, fmt.Errorf("compose: write the progress of source %s: %w", fresh.Source, err)
 		}
-		f.Sources[fresh.Source] = commit.Progress{Freshness: fresh, Extra: b}
+		f.Sources[fresh.Source] = commit.Progress{Extra: b}
+	}
+	for _, shown := range w.freshness() {
+		f.Sources[shown.Source] = commit.Progress{Freshness: shown, Extra: f.Sources[shown.Source].Extra}
 	}
 	var err error
 	f.Extra, err = w.extra.encode(w.engine.schemas)
@@ -345,7 +371,7 @@ func (w *Worker) nextFrontier() (commit.Frontier, error) {
 // tell calls the hooks about the committed group.
 func (w *Worker) tell() {
 	h := &w.cfg.Hooks
-	for _, fresh := range w.asm.freshness() {
+	for _, fresh := range w.freshness() {
 		if h.Applied != nil {
 			h.Applied(fresh, w.w.rows[fresh.Source], w.w.versions[fresh.Source])
 		}

@@ -21,6 +21,7 @@ type writer struct {
 	number   commit.Number // of the newest unit
 	outbox   []uint64
 	units    []commit.Unit // finished and not staged
+	begun    time.Time     // when the group's first unit was begun
 	txs      int           // units in the group
 	open     bool          // a unit is being made
 	staged   bool          // a part of the group is with the store already
@@ -34,6 +35,9 @@ type writer struct {
 
 // begin starts the next unit.
 func (w *writer) begin(source string, at change.Mark, committed time.Time) {
+	if w.txs == 0 {
+		w.begun = time.Now()
+	}
 	w.number++
 	w.count, w.open, w.dirty = 0, true, true
 	w.engine.unit = &unit{index: make(map[rowID]int), Unit: commit.Unit{
@@ -52,7 +56,7 @@ func (w *writer) end(sources []change.Freshness) {
 
 // full reports whether the group has reached its limits.
 func (w *writer) full() bool {
-	return w.staged || w.txs >= w.cfg.GroupTxs || w.engine.state.bytes >= w.cfg.GroupBytes
+	return w.staged || w.txs >= w.cfg.GroupTxs || w.txs > 0 && time.Since(w.begun) > w.cfg.GroupTime || w.engine.state.bytes >= w.cfg.GroupBytes
 }
 
 // breathe stages what there is if it has grown too large for memory. It MUST NOT
