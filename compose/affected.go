@@ -1,6 +1,8 @@
 package compose
 
 import (
+	"strings"
+
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
 )
@@ -158,6 +160,18 @@ func (a *affected) back(to dep, key, member string) error {
 	from := e.plan.source(r, join)
 	if e.plan.tables[join.Table].Route.Kind == change.Reference {
 		return a.backByLink(to, from, join.Column, key)
+	}
+	if e.plan.tables[from].Route.Kind == change.ByMember && !strings.ContainsAny(key, "\\\x1f") {
+		vt, err := e.rowsOf(from, member)
+		if err != nil {
+			return err
+		}
+		for _, i := range vt.places(join.Column, key) {
+			if err := a.reached(to, vt.rows[i].route, vt.rows[i].key, member); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	rows, err := e.memberRows(from, member)
 	if err != nil {

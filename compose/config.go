@@ -31,6 +31,10 @@ type Config struct {
 	MemoryBudget int
 	SpillDir     string
 
+	// CacheBytes bounds the decoded rows of members that changed last, kept for
+	// their next change (64 MiB).
+	CacheBytes int
+
 	// GroupTxs, GroupBytes and GroupTime bound what is committed at once (512
 	// transactions, 4 MiB, what is composed in 20 ms), PieceVersions what is
 	// written at once (500 versions).
@@ -68,6 +72,7 @@ func (c *Config) defaults() {
 	setDefault(&c.Partitions, 4)
 	setDefault(&c.ChangePartitions, 4)
 	setDefault(&c.MemoryBudget, 64<<20)
+	setDefault(&c.CacheBytes, 64<<20)
 	setDefault(&c.GroupTxs, 512)
 	setDefault(&c.GroupBytes, 4<<20)
 	setDefault(&c.GroupTime, 20*time.Millisecond)

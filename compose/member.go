@@ -45,10 +45,24 @@ type placed struct {
 	row        mapping.Row
 }
 
-// routed decodes the rows of one route.
+// routed returns the decoded rows of one route.
 func (e *engine) routed(table change.Table, route string) ([]placed, error) {
+	vt, err := e.rowsOf(table, route)
+	if err != nil {
+		return nil, err
+	}
+	return vt.rows, nil
+}
+
+// rowsOf returns the rows of one route, from the cache if they are there.
+func (e *engine) rowsOf(table change.Table, route string) (*viewTable, error) {
+	id := routeID{table, route}
+	if vt := e.cache.get(id); vt != nil {
+		return vt, nil
+	}
 	var rows []placed
 	var bad error
+	bytes := 0
 	err := e.state.rows(table, route, func(key string, body []byte) bool {
 		row, _, err := e.schemas.decode(body)
 		if err != nil {
@@ -56,12 +70,20 @@ func (e *engine) routed(table change.Table, route string) ([]placed, error) {
 			return false
 		}
 		rows = append(rows, placed{route, key, row})
+		bytes += len(body) + rowCost
 		return true
 	})
 	if err == nil {
 		err = bad
 	}
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	vt := newViewTable(rows)
+	if route != "" {
+		e.cache.keep(id, vt, bytes)
+	}
+	return vt, nil
 }
 
 // memberRows decodes all rows of a table in the member's record, in key order.

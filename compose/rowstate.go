@@ -17,8 +17,9 @@ type engine struct {
 	schemas *schemas
 	sources map[string]*progress
 	skipped map[string]map[string]int64
-	unit    *unit // where changes are recorded; nil for none
-	marking bool  // members that lose rows are marked: nothing is composed now
+	unit    *unit     // where changes are recorded; nil for none
+	cache   *rowCache // nil for none
+	marking bool      // members that lose rows are marked: nothing is composed now
 	refs    map[refKey]mapping.Row
 }
 
@@ -38,6 +39,13 @@ type unit struct {
 // put changes a row in the state and in the unit; a nil body removes it.
 func (e *engine) put(table change.Table, route, key string, body []byte) {
 	e.state.put(table, route, key, body)
+	e.cache.change(routeID{table, route}, key, len(body)+rowCost, func() (mapping.Row, error) {
+		if body == nil {
+			return mapping.Row{}, nil
+		}
+		row, _, err := e.schemas.decode(body)
+		return row, err
+	})
 	if e.unit == nil {
 		return
 	}

@@ -35,19 +35,20 @@ func (v *view) table(t change.Table) (*viewTable, error) {
 	if vt := v.tables[t]; vt != nil {
 		return vt, nil
 	}
-	var rows []placed
+	var vt *viewTable
 	var err error
-	if v.engine.plan.tables[t].Route.Kind == change.Reference {
-		rows, err = v.engine.routed(t, "")
-	} else {
+	switch v.engine.plan.tables[t].Route.Kind {
+	case change.Reference:
+		vt, err = v.engine.rowsOf(t, "")
+	case change.ByMember:
+		vt, err = v.engine.rowsOf(t, v.member)
+	default:
+		var rows []placed
 		rows, err = v.engine.memberRows(t, v.member)
+		vt = newViewTable(rows)
 	}
 	if err != nil {
 		return nil, err
-	}
-	vt := &viewTable{rows: rows, plain: make([]mapping.Row, len(rows))}
-	for i := range rows {
-		vt.plain[i] = rows[i].row
 	}
 	v.tables[t] = vt
 	return vt, nil
@@ -55,6 +56,15 @@ func (v *view) table(t change.Table) (*viewTable, error) {
 
 // with returns the rows whose column has the text, in key order.
 func (vt *viewTable) with(column, text string) []mapping.Row {
+	var rows []mapping.Row
+	for _, i := range vt.places(column, text) {
+		rows = append(rows, vt.plain[i])
+	}
+	return rows
+}
+
+// places returns where the rows are whose column has the text.
+func (vt *viewTable) places(column, text string) []int {
 	index := vt.byColumn[column]
 	if index == nil {
 		index = make(map[string][]int)
@@ -68,11 +78,7 @@ func (vt *viewTable) with(column, text string) []mapping.Row {
 		}
 		vt.byColumn[column] = index
 	}
-	var rows []mapping.Row
-	for _, i := range index[text] {
-		rows = append(rows, vt.plain[i])
-	}
-	return rows
+	return index[text]
 }
 
 // join reads the rows of one join. The joins before it are in joined.

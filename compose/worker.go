@@ -67,7 +67,8 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, plan: p, extra: x, frontier: f, committed: time.Now(), retried: time.Now(), more: true}
-	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped}
+	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped,
+		cache: newRowCache(cfg.CacheBytes)}
 	w.w = &writer{cfg: &w.cfg, store: cfg.Store, engine: w.engine, number: f.Number, parked: make(map[string]commit.Parked),
 		rows: make(map[string]int), versions: make(map[string]int)}
 	w.w.outbox = append(make([]uint64, 0, cfg.ChangePartitions), f.Outbox...)[:cfg.ChangePartitions]

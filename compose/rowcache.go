@@ -1,0 +1,122 @@
+package compose
+
+import (
+	"container/list"
+	"slices"
+	"strings"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/compose/mapping"
+)
+
+// rowCache keeps the decoded rows of the routes that were read last, as they are
+// with everything applied. A table that it gave out never changes: a change of a
+// row makes another.
+type rowCache struct {
+	limit  int
+	bytes  int
+	routes map[routeID]*list.Element // of *cachedRoute
+	recent list.List                 // the one read last in front
+}
+
+type routeID struct {
+	table change.Table
+	route string
+}
+
+type cachedRoute struct {
+	id     routeID
+	table  *viewTable
+	bytes  int
+	unread int // changes since it was last read
+}
+
+const (
+	// rowCost is what a decoded row costs beside its text.
+	rowCost = 512
+	// maxUnread is how many changes a route is kept through without being read.
+	maxUnread = 8
+)
+
+func newRowCache(limit int) *rowCache {
+	return &rowCache{limit: limit, routes: make(map[routeID]*list.Element)}
+}
+
+func (c *rowCache) get(id routeID) *viewTable {
+	if c == nil {
+		return nil
+	}
+	el := c.routes[id]
+	if el == nil {
+		return nil
+	}
+	c.recent.MoveToFront(el)
+	r := el.Value.(*cachedRoute)
+	r.unread = 0
+	return r.table
+}
+
+// keep takes a table that was just read, and lets the oldest go for it.
+func (c *rowCache) keep(id routeID, t *viewTable, bytes int) {
+	if c == nil || bytes > c.limit/4 {
+		return
+	}
+	c.routes[id] = c.recent.PushFront(&cachedRoute{id: id, table: t, bytes: bytes})
+	for c.bytes += bytes; c.bytes > c.limit; {
+		c.drop(c.recent.Back())
+	}
+}
+
+func (c *rowCache) drop(el *list.Element) {
+	r := c.recent.Remove(el).(*cachedRoute)
+	delete(c.routes, r.id)
+	c.bytes -= r.bytes
+}
+
+// change follows a change of a row; a row without schema is gone. decode is
+// called only if the route is kept.
+func (c *rowCache) change(id routeID, key string, size int, decode func() (mapping.Row, error)) {
+	if c == nil {
+		return
+	}
+	el := c.routes[id]
+	if el == nil {
+		return
+	}
+	r := el.Value.(*cachedRoute)
+	row, err := decode()
+	if r.unread++; r.unread > maxUnread || err != nil {
+		c.drop(el) // what is wrong with the row, its next reader finds
+		return
+	}
+	r.table = r.table.changed(id.route, key, row)
+	r.bytes += size
+	c.bytes += size
+}
+
+// newViewTable is of rows in key order.
+func newViewTable(rows []placed) *viewTable {
+	vt := &viewTable{rows: rows, plain: make([]mapping.Row, len(rows))}
+	for i := range rows {
+		vt.plain[i] = rows[i].row
+	}
+	return vt
+}
+
+// changed returns the table with one row put in or, without schema, taken out.
+func (vt *viewTable) changed(route, key string, row mapping.Row) *viewTable {
+	i, found := slices.BinarySearchFunc(vt.rows, key, func(p placed, key string) int { return strings.Compare(p.key, key) })
+	end := i
+	if found {
+		end++
+	}
+	var rows []placed
+	var plain []mapping.Row
+	if row.Schema != nil {
+		rows, plain = []placed{{route, key, row}}, []mapping.Row{row}
+	}
+	return &viewTable{
+		rows:  slices.Concat(vt.rows[:i], rows, vt.rows[end:]),
+		plain: slices.Concat(vt.plain[:i], plain, vt.plain[end:]),
+	}
+}
