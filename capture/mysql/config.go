@@ -81,6 +81,9 @@ func parseDSN(dsn string) (*driver.Config, error) {
 		if err != nil {
 			return nil, errors.New("not in the form user:password@tcp(host:port)/database")
 		}
+		if cfg.Net != "tcp" && cfg.Net != "unix" { // a misplaced password would be taken for a network, and shown
+			return nil, errors.New("the network is neither tcp nor unix: want user:password@tcp(host:port)/database")
+		}
 		return cfg, nil
 	}
 	u, err := url.Parse(dsn)
