@@ -66,8 +66,7 @@ func keysOf(rows []*rowValue, name, timeColumn string) ([]sortKey, error) {
 			if i, err = at.of(r); err != nil {
 				return nil, err
 			}
-			k.time, _ = r.text(i)
-			k.time = strings.TrimSuffix(k.time, "Z")
+			k.time = r.order(i)
 		}
 		keys[n] = k
 	}

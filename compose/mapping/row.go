@@ -39,6 +39,21 @@ func (r *rowValue) text(i int) (text string, ok bool) {
 	return columnText(r.Schema.Columns[i].Type, v.Text, r.table.zone), true
 }
 
+// order returns a column's text for comparing it with the same column of other
+// rows. Times in UTC order as the source prints them, and need not be made over:
+// latestBy looks at every fill that a member ever had.
+func (r *rowValue) order(i int) string {
+	v := r.Values[i]
+	switch t := r.Schema.Columns[i].Type; {
+	case v.State != change.Set:
+		return ""
+	case t == change.Date, t == change.Instant, t == change.Timestamp && (r.table.zone == nil || r.table.zone == time.UTC):
+		return strings.TrimSuffix(v.Text, "Z")
+	}
+	text, _ := r.text(i)
+	return strings.TrimSuffix(text, "Z")
+}
+
 // column is one column as an expression names it. It remembers where the column
 // was in the last schema it met.
 type column struct {
