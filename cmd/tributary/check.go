@@ -45,7 +45,7 @@ func runCheck(ctx context.Context, args []string) error {
 	}
 	sources, err := newSources(cfg, set)
 	switch {
-	case err != nil && len(problems) == 0:
+	case err != nil && sound && len(problems) == 0:
 		found = append(found, finding{where: *path, what: err.Error()})
 	case err == nil && sound && !*offline:
 		found = append(found, checkSources(ctx, cfg, set, sources)...)

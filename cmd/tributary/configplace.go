@@ -20,6 +20,7 @@ type configFile struct {
 	path   string
 	places map[string]*token.Position // by dotted name, as in sources.emr.kind
 	faults []finding
+	broken bool // a value is not of the kind that it must be: nothing can be made of the file
 }
 
 // readConfig reads and completes a configuration file and returns everything
@@ -45,19 +46,18 @@ func readConfig(path string) (*Config, []finding) {
 		f.syntax(err)
 		return nil, f.faults
 	}
-	before := len(f.faults)
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			f.walk("", doc.Body, reflect.TypeFor[Config]())
 		}
 	}
 	var c Config
-	if len(f.faults) == before {
-		if err := yaml.NodeToValue(firstBody(file), &c); err != nil {
+	if body := firstBody(file); body != nil && !f.broken {
+		if err := yaml.NodeToValue(body, &c); err != nil {
 			f.syntax(err)
 		}
 	}
-	if len(f.faults) > before {
+	if f.broken {
 		return nil, f.faults
 	}
 	if !filepath.IsAbs(c.Mappings) && c.Mappings != "" {
@@ -67,14 +67,14 @@ func readConfig(path string) (*Config, []finding) {
 	return &c, f.faults
 }
 
-// firstBody is the document that counts; an empty file has an empty one.
+// firstBody is the document that counts; an empty file has none.
 func firstBody(file *ast.File) ast.Node {
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			return doc.Body
 		}
 	}
-	return ast.Null(token.New("null", "null", &token.Position{Line: 1, Column: 1}))
+	return nil
 }
 
 // fault records what is wrong with a value, at the value's place or at the place
@@ -97,6 +97,7 @@ func (f *configFile) fault(name, what, hint string) {
 
 // syntax records what the parser or the decoder objects to.
 func (f *configFile) syntax(err error) {
+	f.broken = true
 	where, what := f.path, err.Error()
 	if placed, ok := err.(yaml.Error); ok {
 		what = placed.GetMessage()
@@ -150,6 +151,7 @@ func (f *configFile) walk(name string, n ast.Node, want reflect.Type) {
 }
 
 func (f *configFile) wrong(name string, n ast.Node, what string) {
+	f.broken = true
 	if name == "" {
 		name = "configuration"
 		f.places[name] = n.GetToken().Position

@@ -105,7 +105,7 @@ func startDemo(ctx context.Context, o demoOptions) error {
 	}
 	err = withWayOut(loadAndRun(ctx, o, servers, scr), o.work)
 	_ = os.Remove(filepath.Join(o.work, demoEnvFile)) // it says that the demo runs
-	if ctx.Err() != nil { // stopped by its user, servers included
+	if ctx.Err() != nil {                             // stopped by its user, servers included
 		scr.note("stopping the databases")
 		stopping, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()

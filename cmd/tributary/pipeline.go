@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -173,6 +174,9 @@ func (p *pipeline) openBroker(ctx context.Context) error {
 				},
 				Warning: func(message string) { p.log.Warn("broker: " + message) },
 			}})
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: name one with --broker", err)
+		}
 		if err != nil {
 			return err
 		}

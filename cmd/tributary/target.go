@@ -52,6 +52,14 @@ func newTarget(fhir, key string) (*target, error) {
 	return &target{fhir: strings.TrimRight(fhir, "/"), root: u.Scheme + "://" + u.Host, key: key}, nil
 }
 
+// refusal is an answer other than 200.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
 // client waits for answers as long as a full page of a large store takes.
 var client = &http.Client{Timeout: 2 * time.Minute}
 
@@ -75,7 +83,7 @@ func (t *target) get(ctx context.Context, address string, header ...string) ([]b
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s: %.300s", req.URL.Path, resp.Status, body)
+		return nil, &refusal{resp.StatusCode, fmt.Sprintf("%s: %s: %.300s", req.URL.Path, resp.Status, body)}
 	}
 	return body, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -113,11 +114,12 @@ type attempt struct {
 	*checker
 	rows  [][]change.Event
 	marks []change.Mark
+	ids   map[string][]string // expected, by type
 }
 
 // begin reads all sources at once, so that their marks lie close together.
 func (c *checker) begin(ctx context.Context) (verify.Attempt, error) {
-	a := &attempt{c, make([][]change.Event, len(c.sources)), make([]change.Mark, len(c.sources))}
+	a := &attempt{c, make([][]change.Event, len(c.sources)), make([]change.Mark, len(c.sources)), map[string][]string{}}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range c.sources {
 		g.Go(func() error {
@@ -151,6 +153,7 @@ func (a *attempt) Expected(_ context.Context, fn func(string, fhir.ResourceID, [
 		if x.Reason != "" {
 			return nil // parked: what is served is its last good state
 		}
+		a.ids[x.ID.Type] = append(a.ids[x.ID.Type], x.ID.ID)
 		return fn(x.Member, x.ID, x.Content)
 	})
 }
@@ -170,7 +173,11 @@ func (a *attempt) Served(ctx context.Context, fn func(fhir.ResourceID, []byte) e
 		return err
 	}
 	for _, typ := range a.types() {
-		if err := a.pages(ctx, typ, string(number), fn); err != nil {
+		err := a.pages(ctx, typ, string(number), fn)
+		if errors.Is(err, errDamaged) {
+			err = a.each(ctx, typ, string(number), fn)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -222,6 +229,12 @@ func (a *attempt) types() []string {
 	return types
 }
 
+// served is a resource as a page has it, without its stamp.
+type served struct {
+	id      fhir.ResourceID
+	content []byte
+}
+
 type searchPage struct {
 	Link []struct {
 		Relation string `json:"relation"`
@@ -235,16 +248,50 @@ type searchPage struct {
 	} `json:"entry"`
 }
 
+// errDamaged says that a page holds something that is no JSON.
+var errDamaged = errors.New("the answer is no Bundle")
+
+// each reads the expected resources of a type one by one: where a stored one is
+// so damaged that no page with it can be read, this still finds out which.
+func (a *attempt) each(ctx context.Context, typ, number string, fn func(fhir.ResourceID, []byte) error) error {
+	for _, id := range a.ids[typ] {
+		body, err := a.target.get(ctx, a.target.fhir+"/"+typ+"/"+id, "Tributary-Commit", number)
+		var refused *refusal
+		switch {
+		case errors.As(err, &refused) && (refused.status == http.StatusNotFound || refused.status == http.StatusGone):
+			continue
+		case errors.As(err, &refused) && refused.status >= 500:
+			body = nil // it is there, and cannot be read
+		case err != nil:
+			return err
+		}
+		content := bytes.TrimSpace(body)
+		if json.Valid(content) {
+			content = fhir.Unstamp(content)
+		}
+		if err := fn(fhir.ResourceID{Type: typ, ID: id}, content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages reads a type page by page, and tells of nothing before it has read all.
 func (a *attempt) pages(ctx context.Context, typ, number string, fn func(fhir.ResourceID, []byte) error) error {
+	var found []served
 	next := a.target.fhir + "/" + typ + "?_count=1000"
 	for next != "" {
 		body, err := a.target.get(ctx, next, "Tributary-Commit", number)
+		var refused *refusal
+		if errors.As(err, &refused) && refused.status == http.StatusInternalServerError {
+			return fmt.Errorf("%s: %w: %w", typ, errDamaged, err)
+		}
 		if err != nil {
 			return err
 		}
 		var page searchPage
 		if err := json.Unmarshal(body, &page); err != nil {
-			return fmt.Errorf("%s: the answer is no Bundle: %w", typ, err)
+			return fmt.Errorf("%s: %w: %w", typ, errDamaged, err)
 		}
 		for _, e := range page.Entry {
 			var head struct {
@@ -254,15 +301,19 @@ func (a *attempt) pages(ctx context.Context, typ, number string, fn func(fhir.Re
 			if err := json.Unmarshal(e.Resource, &head); err != nil {
 				return fmt.Errorf("%s: an entry is no resource: %w", typ, err)
 			}
-			if err := fn(fhir.ResourceID{Type: head.Type, ID: head.ID}, fhir.Unstamp(bytes.TrimSpace(e.Resource))); err != nil {
-				return err
-			}
+			content := fhir.Unstamp(bytes.TrimSpace(e.Resource))
+			found = append(found, served{fhir.ResourceID{Type: head.Type, ID: head.ID}, content})
 		}
 		next = ""
 		for _, l := range page.Link {
 			if l.Relation == "next" {
 				next = l.URL
 			}
+		}
+	}
+	for _, r := range found {
+		if err := fn(r.id, r.content); err != nil {
+			return err
 		}
 	}
 	return nil
