@@ -56,7 +56,7 @@ type Config struct {
 // return quickly and carry no state that the worker depends on.
 type Hooks struct {
 	// Applied: a group was committed with so many rows and versions of the
-	// source.
+	// source; without a source, of a composition of everything or a retry.
 	Applied func(at change.Freshness, rows, versions int)
 	// Snapshot: so many rows of the table are in row state.
 	Snapshot func(table change.Table, rows int64)

@@ -65,17 +65,6 @@ func (s *schemas) decode(body []byte) (mapping.Row, change.Incarnation, error) {
 	return mapping.Row{Schema: schema, Values: values}, change.Incarnation(stamp), nil
 }
 
-// bodyStamp reads only a body's incarnation.
-func bodyStamp(body []byte) (change.Incarnation, error) {
-	c := cursor{b: body}
-	c.uvarint()
-	stamp := c.uvarint()
-	if c.bad {
-		return 0, errBody
-	}
-	return change.Incarnation(stamp), nil
-}
-
 // extra is composition's own state in Frontier.Extra.
 type extra struct {
 	Schemas json.RawMessage `json:"schemas,omitempty"` // made anew only when there are more

@@ -220,7 +220,6 @@ type writer struct {
 	incarnation change.Incarnation
 	durable     uint64 // all at or below is wholly in the log
 	previous    uint64
-	snapshotAt  uint64
 	cut         bool // this incarnation has died
 	left        int  // records until it dies, if cut is to come; -1 for never
 }

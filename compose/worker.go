@@ -377,6 +377,9 @@ func (w *Worker) tell() {
 			h.Applied(fresh, w.w.rows[fresh.Source], w.w.versions[fresh.Source])
 		}
 	}
+	if n := w.w.versions[""]; n > 0 && h.Applied != nil { // of no source: a composition of everything, or a retry
+		h.Applied(change.Freshness{}, 0, n)
+	}
 	for _, p := range w.w.news {
 		if h.Parked != nil {
 			h.Parked(p.Root, p.Reason, p.Cleared)

@@ -75,18 +75,20 @@ func pollError(ctx context.Context, fetches kgo.Fetches) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, e := range fetches.Errors() {
-		err := e.Err
-		var loss *kgo.ErrDataLoss
-		switch {
-		case errors.Is(err, kerr.OffsetOutOfRange):
-			err = fmt.Errorf("%w: the log does not hold the offset that is due", err)
-		case errors.As(err, &loss):
-			err = fmt.Errorf("the log lost records: %w", err)
-		}
-		return failTopic("read", e.Topic, e.Partition, err)
+	failed := fetches.Errors()
+	if len(failed) == 0 {
+		return nil
 	}
-	return nil
+	e := failed[0]
+	err := e.Err
+	var loss *kgo.ErrDataLoss
+	switch {
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		err = fmt.Errorf("%w: the log does not hold the offset that is due", err)
+	case errors.As(err, &loss):
+		err = fmt.Errorf("the log lost records: %w", err)
+	}
+	return failTopic("read", e.Topic, e.Partition, err)
 }
 
 // lastRecords calls fn with records of the partition from its end backwards,

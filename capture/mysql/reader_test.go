@@ -66,7 +66,7 @@ func TestHooks(t *testing.T) {
 	r.caughtUp()
 	r.streaming()
 	r.halt()
-	if seen["snapshot"] != 1 || seen["rows"] != 4 || seen["transactions"] != 2 || seen["head"] == 0 {
+	if seen["snapshot"] != 1 || seen["rows"] != 5 || seen["transactions"] != 2 || seen["head"] == 0 {
 		t.Errorf("seen %v", seen)
 	}
 }

@@ -199,13 +199,22 @@ func (s *snapshot) table(ctx context.Context, t *target) error {
 		}
 		if count++; count%every == 0 {
 			r.progress(t, count, described.rows, false)
+			r.counted(every)
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return r.tableError("snapshot", t, r.cfg.sqlError("snapshot", err))
 	}
 	r.progress(t, count, max(count, described.rows), true)
+	r.counted(int(count % every))
 	return nil
+}
+
+// counted tells an observer of row events appended.
+func (r *run) counted(n int) {
+	if hook := r.cfg.Hooks.Rows; hook != nil && n > 0 {
+		hook(n)
+	}
 }
 
 // values makes the row's values, all texts slices of one string.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tributary-health/tributary/change"
 )
@@ -71,7 +72,7 @@ func newObserver(sources []string) *observer {
 		sources: make(map[string]*sourceView),
 	}
 	o.registry.MustRegister(o.rows, o.versions, o.applied, o.commits, o.lag, o.parked, o.requests, o.latency, o.announced,
-		prometheus.NewGoCollector(), prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}))
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, s := range sources {
 		o.sources[s] = &sourceView{snapshots: make(map[string]tableProgress)}
 		o.rows.WithLabelValues(s)

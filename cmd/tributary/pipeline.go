@@ -211,6 +211,7 @@ func (p *pipeline) openWorker() error {
 			},
 			Composing: p.observe.composed,
 			Parked: func(_, reason string, cleared bool) {
+				p.observe.parked.Set(float64(len(p.worker.Status().Parked)))
 				if cleared {
 					p.log.Info("compose: a parked root is composed again")
 				} else {
