@@ -76,7 +76,12 @@ func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
 	defer bars.Finish()
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
+	told := false
 	for {
+		if p.broker != nil && p.broker.Full() && !told {
+			told = true
+			s.note("the disk has less room than the broker keeps in reserve: nothing is accepted until there is more")
+		}
 		for _, src := range p.sources {
 			var rows, estimate int64
 			view := p.observe.view(src.name)
@@ -185,6 +190,9 @@ func (s *screen) live(ctx context.Context, p *pipeline) error {
 		for _, src := range p.sources {
 			at := p.store.Frontier().Sources[src.name].Committed
 			line += fmt.Sprintf("   lag %s %.1fs", src.name, max(0, time.Since(at).Seconds()))
+		}
+		if p.broker != nil && p.broker.Full() {
+			line += "   DISK FULL: nothing more is accepted until there is room"
 		}
 		if s.terminal {
 			fmt.Fprintf(s.out, "\r\x1b[K%s", line)
