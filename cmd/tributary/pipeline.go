@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,11 +100,37 @@ func readKey(path string) ([]byte, error) {
 	return key, os.Rename(path+".new", path)
 }
 
+// readIDKey reads the id key of a data folder. A store whose key is gone or is
+// another is refused: every resource would be deleted and come again under
+// another id.
+func readIDKey(data string) ([]byte, error) {
+	path, known := filepath.Join(data, "id.key"), filepath.Join(data, "id.key.sum")
+	sum, err := os.ReadFile(known)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if _, err := os.Stat(path); err != nil && sum != nil {
+		return nil, fmt.Errorf("%w: it decides every resource's id (restore it from a copy)", err)
+	}
+	key, err := readKey(path)
+	if err != nil {
+		return nil, err
+	}
+	now := fmt.Sprintf("%x\n", sha256.Sum256(key))
+	switch {
+	case sum == nil:
+		return key, os.WriteFile(known, []byte(now), 0o600)
+	case string(sum) != now:
+		return nil, fmt.Errorf("%s is not the key that the store's ids were made with (restore it from a copy)", path)
+	}
+	return key, nil
+}
+
 // openPipeline opens broker and store, creates the topics and places the reader
 // where the store left off.
 func openPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot map[string]bool) (*pipeline, error) {
 	p := &pipeline{cfg: cfg, log: log, observe: newObserver(cfg.sourceNames())}
-	key, err := readKey(filepath.Join(cfg.Data, "id.key"))
+	key, err := readIDKey(cfg.Data)
 	if err != nil {
 		return nil, fmt.Errorf("id key: %w", err)
 	}

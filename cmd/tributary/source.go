@@ -146,7 +146,7 @@ func (p *pipeline) captureOnce(ctx context.Context, s *source) error {
 	if !resnapshot && durable.Compare(applied) < 0 && durable.IsZero() {
 		return &capture.Error{Op: "resume", Kind: capture.Gone, Source: s.name, Position: applied.String(),
 			Err:  fmt.Errorf("the store has applied the source up to here, and the topic %s does not say where to go on", kafka.TxTopic(s.name)),
-			Hint: "restore the broker's data, or take a new snapshot with `tributary run --resnapshot " + s.name + "`"}
+			Hint: "store and broker belong together: restore both from one copy, or begin anew with a data folder that holds only the id key"}
 	}
 	hooks := capture.Hooks{
 		SnapshotTable: p.observe.snapshotTable,
