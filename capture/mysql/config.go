@@ -6,10 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"math/rand/v2"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -39,7 +38,7 @@ type Config struct {
 	Flavor string
 
 	// ServerID is the replica's id that the server sees; it must be unique among
-	// the server's replicas. 0 derives one from host name, server and Source.
+	// the server's replicas. 0 takes one at random for each run.
 	ServerID uint32
 
 	Tables []capture.Table
@@ -134,10 +133,9 @@ func (c *Config) serverID(address string, own uint32) uint32 {
 	if c.ServerID != 0 {
 		return c.ServerID
 	}
-	host, _ := os.Hostname()
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(host + "\x00" + address + "\x00" + c.Source))
-	id := h.Sum32() | 1<<31
+	// Two processes on one host may read the same source: nothing that they
+	// share makes a good id, and a new one for each run is as good as any.
+	id := rand.Uint32() | 1<<31
 	if id == own {
 		id ^= 1
 	}

@@ -156,6 +156,8 @@ func (r *run) streamError(err error) error {
 		return false
 	}
 	switch {
+	case has("same server_uuid", "same server_id", "same server id"):
+		e.Hint = "another replica uses this server id: set the source's server_id to a number that no other has"
 	case refused.Code == proto.ER_ACCESS_DENIED_ERROR, refused.Code == proto.ER_SPECIFIC_ACCESS_DENIED_ERROR:
 		e.Kind, e.Hint = capture.Configuration, "GRANT REPLICATION SLAVE ON *.* TO the user"
 	case refused.Code != proto.ER_MASTER_FATAL_ERROR_READING_BINLOG:
@@ -165,8 +167,6 @@ func (r *run) streamError(err error) error {
 		e.Kind, e.Hint = capture.History, "if the source was replaced or restored on purpose: "+r.resnapshot()
 	case has("purged", "could not find", "not in the master's binlog", "not in the source's binlog", "first log"):
 		return r.gone(err)
-	case has("same server_uuid", "same server_id", "same server id"):
-		e.Hint = "another replica uses this server id; give the source a ServerID of its own"
 	case has("crc", "checksum", "corrupt"):
 		e.Kind = capture.Corrupt
 	}

@@ -150,6 +150,12 @@ func (r *Reader) ready(ctx context.Context, q *pgx.Conn, s *session) error {
 			Hint: "configure another slot name"}
 	}
 	if s.fresh {
+		if sl != nil && !r.cfg.Resnapshot && s.resume.Incarnation == 0 {
+			// Every attempt starts in the log before it makes the slot.
+			return &capture.Error{Op: "read slot", Kind: capture.Configuration, Source: r.cfg.Source,
+				Err:  fmt.Errorf("slot %s exists, and this log never made it: another process may read it", r.cfg.Slot),
+				Hint: "configure a slot and a publication of its own; if the slot is left over: tributary run --resnapshot " + r.cfg.Source}
+		}
 		if sl != nil { // of an attempt that died, or to be replaced
 			if err := pglogrepl.DropReplicationSlot(ctx, s.replication, r.cfg.Slot, pglogrepl.DropReplicationSlotOptions{Wait: true}); err != nil {
 				return r.cfg.fail(ctx, "drop slot", err)

@@ -121,7 +121,7 @@ func withWayOut(err error, work string) error {
 	if !errors.As(err, &lost) || (lost.Kind != capture.Gone && lost.Kind != capture.History) {
 		return err
 	}
-	return fmt.Errorf("%w\nhere: tributary run --config %s --resnapshot %s; when it is ready, stop it and start the demo again",
+	return fmt.Errorf("%w\nhere: bin/tributary run --config %s --resnapshot %s; when it is ready, stop it and start the demo again",
 		err, shellPath(work, demoConfigFile), lost.Source)
 }
 
@@ -137,7 +137,8 @@ func loadAndRun(ctx context.Context, o demoOptions, servers *demo.Servers, scr *
 	if o.data != "" {
 		data = os.DirFS(o.data)
 	}
-	load := scr.bars("loading the sample members")
+	scr.workload = o.workload == "on"
+	load := scr.bars("loading the sample members, unless they are there")
 	err := demo.Load(ctx, servers, demo.LoadOptions{Data: data, Progress: func(table string, done, total int64) {
 		load.Set(table, done, total)
 	}})

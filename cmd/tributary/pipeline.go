@@ -236,7 +236,12 @@ func (p *pipeline) openWorker() error {
 				p.observe.committed(at, rows, versions)
 				p.observe.commits.Set(float64(p.store.Frontier().Number))
 			},
-			Composing: p.observe.composed,
+			Composing: func(done, total int) {
+				p.observe.composed(done, total)
+				if done == total {
+					p.log.Info("compose: every member is composed", "members", total)
+				}
+			},
 			Parked: func(_, reason string, cleared bool) {
 				p.observe.parked.Set(float64(len(p.worker.Status().Parked)))
 				if cleared {

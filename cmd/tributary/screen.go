@@ -23,6 +23,7 @@ import (
 type screen struct {
 	out      *os.File
 	terminal bool
+	workload bool // it runs, which the screen says
 	mu       sync.Mutex
 }
 
@@ -51,7 +52,7 @@ func (s *screen) show(ctx context.Context, p *pipeline, env map[string]string, w
 	if err := p.awaitReady(ctx); err != nil {
 		return nil // stopped before
 	}
-	text, err := welcome(p, env, work)
+	text, err := welcome(p, env, work, s.workload)
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
 
 // welcome is the short screen: addresses, three members to try, and how to
 // subscribe.
-func welcome(p *pipeline, env map[string]string, work string) (string, error) {
+func welcome(p *pipeline, env map[string]string, work string, workload bool) (string, error) {
 	members, err := threeMembers(p)
 	if err != nil {
 		return "", err
@@ -124,7 +125,7 @@ func welcome(p *pipeline, env map[string]string, work string) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nFHIR      %s\n", env["FHIR"])
 	fmt.Fprintf(&b, "broker    %s   topic %s\n", env["BROKER"], changeTopicName)
-	fmt.Fprintf(&b, "settings  . %s\n\n", shellPath(work, demoEnvFile))
+	fmt.Fprintf(&b, "settings  . %s   (addresses and keys, for a shell)\n\n", shellPath(work, demoEnvFile))
 	fmt.Fprintln(&b, "Three members and their medication profiles:")
 	for _, m := range members {
 		fmt.Fprintf(&b, "\n  # %s\n  curl -s -H \"Authorization: Bearer %s\" \\\n    '%s/Patient/%s/$medication-profile'\n",
@@ -132,6 +133,10 @@ func welcome(p *pipeline, env map[string]string, work string) (string, error) {
 	}
 	fmt.Fprintf(&b, "\nSubscribe to every change:\n\n  bin/tributary tail --work %s\n  kcat -b %s -C -t %s -o end -f '%%h\\n%%s\\n'\n\n",
 		work, env["BROKER"], changeTopicName)
+	if workload {
+		fmt.Fprintln(&b, "The workload invents changes and moves its own clock on: the record soon is ahead of today, and makes no clinical")
+		fmt.Fprintln(&b, "sense. For one that stands still: --workload=off")
+	}
 	fmt.Fprintln(&b, "Ctrl-C stops everything, databases included; the next start goes on from here.")
 	return b.String(), nil
 }
@@ -140,7 +145,8 @@ func shellPath(work, file string) string { return shellQuote(work + "/" + file) 
 
 type tryMember struct{ id, name string }
 
-// threeMembers are the first three that have a name; the people are synthetic.
+// threeMembers are the first three that have a name and at least three orders;
+// the people are synthetic.
 func threeMembers(p *pipeline) ([]tryMember, error) {
 	view, err := p.store.At(0)
 	if err != nil {
@@ -154,6 +160,10 @@ func threeMembers(p *pipeline) ([]tryMember, error) {
 				Family string   `json:"family"`
 				Given  []string `json:"given"`
 			} `json:"name"`
+		}
+		orders := 0
+		if view.Scan("MedicationRequest", id, false, id, "", func(fhir.Version) bool { orders++; return orders < 3 }) != nil || orders < 3 {
+			return true
 		}
 		name := "member"
 		if json.Unmarshal(body, &patient) == nil && len(patient.Name) > 0 {

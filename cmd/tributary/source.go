@@ -149,8 +149,13 @@ func (p *pipeline) captureOnce(ctx context.Context, s *source) error {
 			Hint: "store and broker belong together: restore both from one copy, or begin anew with a data folder that holds only the id key"}
 	}
 	hooks := capture.Hooks{
-		SnapshotTable: p.observe.snapshotTable,
-		Rows:          func(n int) { p.observe.captured(s.name, n) },
+		SnapshotTable: func(table change.Table, rows, estimate int64, done bool) {
+			p.observe.snapshotTable(table, rows, estimate, done)
+			if done {
+				p.log.Info("snapshot: table read", "table", table.String(), "rows", rows)
+			}
+		},
+		Rows: func(n int) { p.observe.captured(s.name, n) },
 		Head: func(mark change.Mark, at time.Time) {
 			p.observe.heard(s.name, mark, at)
 			p.observe.problem(s.name, "")
