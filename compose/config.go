@@ -31,6 +31,10 @@ type Config struct {
 	MemoryBudget int
 	SpillDir     string
 
+	// Resnapshot names the sources of which a new snapshot is on its way: what the
+	// log cannot tell of them is no reason to stop.
+	Resnapshot []string
+
 	// CacheBytes bounds the decoded rows of members that changed last, kept for
 	// their next change (64 MiB).
 	CacheBytes int

@@ -17,9 +17,10 @@ type engine struct {
 	schemas *schemas
 	sources map[string]*progress
 	skipped map[string]map[string]int64
-	unit    *unit     // where changes are recorded; nil for none
-	cache   *rowCache // nil for none
-	marking bool      // members that lose rows are marked: nothing is composed now
+	unit    *unit           // where changes are recorded; nil for none
+	cache   *rowCache       // nil for none
+	renewed map[string]bool // sources of which a new snapshot is on its way
+	marking bool            // members that lose rows are marked: nothing is composed now
 	refs    map[refKey]mapping.Row
 }
 
@@ -94,6 +95,9 @@ func (e *engine) apply(ev *change.Event) (*delta, error) {
 		}
 		return d, nil
 	}
+	if err := e.sameTypes(ev); err != nil {
+		return nil, err
+	}
 	values, err := e.whole(ev, d.before)
 	if err != nil {
 		return nil, e.fault("apply row", ev, err)
@@ -107,6 +111,23 @@ func (e *engine) apply(ev *change.Event) (*delta, error) {
 		return nil, e.fault("apply row", ev, err)
 	}
 	return d, nil
+}
+
+// sameTypes stops at the first row after a column's type was changed at the
+// source: such a change rewrites rows that the log does not tell of. A snapshot's
+// rows are what they are, and a type that only grew rewrites nothing.
+func (e *engine) sameTypes(ev *change.Event) error {
+	p := e.sources[ev.Schema.Table.Source]
+	if ev.Op == change.Read || e.renewed[ev.Schema.Table.Source] || p == nil || p.Rows[ev.Schema.Table.Name] == 0 || e.schemas.known(ev.Schema) {
+		return nil
+	}
+	column, ok := e.schemas.retyped(ev.Schema)
+	if !ok {
+		return nil
+	}
+	return &Error{Op: "apply row", Table: ev.Schema.Table, Position: ev.Position,
+		Err:  errors.New("the type of column " + column + " was changed: what that did to the other rows is not in the log"),
+		Hint: "take a new snapshot: tributary run --resnapshot " + ev.Schema.Table.Source}
 }
 
 // fault wraps an error about an event's row.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
@@ -32,6 +34,54 @@ func (s *schemas) id(schema *change.Schema) uint64 {
 	s.list = append(s.list, schema)
 	s.remember(schema, id)
 	return id
+}
+
+// known reports whether rows were written with this very schema.
+func (s *schemas) known(schema *change.Schema) bool {
+	_, ok := s.ids[schema]
+	return ok
+}
+
+// retyped names a column whose type is another than in the schema that the
+// table's rows were last written with.
+func (s *schemas) retyped(schema *change.Schema) (string, bool) {
+	for i := len(s.list) - 1; i >= 0; i-- {
+		if s.list[i].Table != schema.Table {
+			continue
+		}
+		for _, old := range s.list[i].Columns {
+			if j := schema.Column(old.Name); j >= 0 {
+				if now := schema.Columns[j]; now.Type != old.Type || !grew(old.Native, now.Native) {
+					return old.Name, true
+				}
+			}
+		}
+		return "", false
+	}
+	return "", false
+}
+
+// grew reports whether a native type is the same, or the same with no smaller
+// length: varchar(20) after varchar(10).
+func grew(old, now string) bool {
+	if old == now {
+		return true
+	}
+	split := func(s string) (base string, size int) {
+		head, rest, ok := strings.Cut(s, "(")
+		if !ok {
+			return s, -1
+		}
+		digits, tail, _ := strings.Cut(rest, ")")
+		n, err := strconv.Atoi(digits)
+		if err != nil { // precision and scale: more of one is less of the other
+			return s, -1
+		}
+		return head + tail, n
+	}
+	a, m := split(old)
+	b, n := split(now)
+	return a == b && m >= 0 && n >= m
 }
 
 func (s *schemas) remember(schema *change.Schema, id uint64) {

@@ -68,7 +68,10 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{cfg: cfg, plan: p, extra: x, frontier: f, committed: time.Now(), retried: time.Now(), more: true}
 	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped,
-		cache: newRowCache(cfg.CacheBytes)}
+		cache: newRowCache(cfg.CacheBytes), renewed: make(map[string]bool)}
+	for _, source := range cfg.Resnapshot {
+		w.engine.renewed[source] = true
+	}
 	w.w = &writer{cfg: &w.cfg, store: cfg.Store, engine: w.engine, number: f.Number, parked: make(map[string]commit.Parked),
 		rows: make(map[string]int), versions: make(map[string]int)}
 	w.w.outbox = append(make([]uint64, 0, cfg.ChangePartitions), f.Outbox...)[:cfg.ChangePartitions]

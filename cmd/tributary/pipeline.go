@@ -227,9 +227,16 @@ func (p *pipeline) openWorker() error {
 	if err := os.MkdirAll(spill, 0o700); err != nil {
 		return err
 	}
+	var renewed []string
+	for _, s := range p.sources {
+		if s.resnapshot {
+			renewed = append(renewed, s.name)
+		}
+	}
 	var err error
 	p.worker, err = compose.New(compose.Config{
-		Set: p.set, Feed: feed{p.reader}, Store: p.store, Sources: p.cfg.sourceNames(),
+		Resnapshot: renewed,
+		Set:        p.set, Feed: feed{p.reader}, Store: p.store, Sources: p.cfg.sourceNames(),
 		Partitions: p.cfg.Partitions, ChangePartitions: p.cfg.Partitions, SpillDir: spill,
 		Hooks: compose.Hooks{
 			Applied: func(at change.Freshness, rows, versions int) {
