@@ -19,16 +19,22 @@ type schemas struct {
 	ids  map[*change.Schema]uint64
 }
 
-// id returns the schema's number, a new one if no equal schema has one.
+// id returns the schema's number, a new one if the table's newest is another.
 func (s *schemas) id(schema *change.Schema) uint64 {
 	if id, ok := s.ids[schema]; ok {
 		return id
 	}
-	for i, known := range s.list {
-		if known.Table == schema.Table && slices.Equal(known.Columns, schema.Columns) {
+	// Only the table's newest: a schema that comes back after another is written
+	// down again, so that the last one always is what rows were last written with.
+	for i := len(s.list) - 1; i >= 0; i-- {
+		if s.list[i].Table != schema.Table {
+			continue
+		}
+		if slices.Equal(s.list[i].Columns, schema.Columns) {
 			s.remember(schema, uint64(i))
 			return uint64(i)
 		}
+		break
 	}
 	id := uint64(len(s.list))
 	s.list = append(s.list, schema)

@@ -38,14 +38,9 @@ func ReadSnapshot(ctx context.Context, c Config, log capture.Log) error {
 	return err
 }
 
-func (r *run) peek(ctx context.Context) (err error) {
-	if r.db, r.dsn, r.srv, err = r.cfg.open(ctx); err != nil {
+func (r *run) peek(ctx context.Context) error {
+	if err := r.connect(ctx); err != nil {
 		return err
-	}
-	r.targets = map[name]*target{}
-	for _, t := range r.cfg.Tables {
-		n := nameOf(t.Table, r.dsn.DBName)
-		r.targets[n] = &target{t, n}
 	}
 	if err := r.identify(ctx); err != nil {
 		return err

@@ -64,7 +64,8 @@ type target struct {
 	name name
 }
 
-func (r *run) all(ctx context.Context) (err error) {
+// connect opens the server and names the captured tables as it does.
+func (r *run) connect(ctx context.Context) (err error) {
 	if r.db, r.dsn, r.srv, err = r.cfg.open(ctx); err != nil {
 		return err
 	}
@@ -72,6 +73,13 @@ func (r *run) all(ctx context.Context) (err error) {
 	for _, t := range r.cfg.Tables {
 		n := nameOf(t.Table, r.dsn.DBName)
 		r.targets[n] = &target{t, n}
+	}
+	return nil
+}
+
+func (r *run) all(ctx context.Context) (err error) {
+	if err := r.connect(ctx); err != nil {
+		return err
 	}
 	if err := r.refuseSettings(ctx); err != nil {
 		return err
