@@ -112,6 +112,9 @@ func (a *affected) addMemberChange(d *delta, member string) (bool, error) {
 
 // follow finds the instances that one dependency leads to.
 func (a *affected) follow(dp dep, d *delta, member string) error {
+	if !a.engine.plan.resources[dp.resource].concerned(d) {
+		return nil
+	}
 	if dp.join < 0 {
 		a.put(instance{dp.resource, d.route, d.key}, member)
 		return nil
@@ -166,8 +169,9 @@ func (a *affected) back(to dep, key, member string) error {
 		if err != nil {
 			return err
 		}
-		for _, i := range vt.places(join.Column, key) {
-			if err := a.reached(to, vt.rows[i].route, vt.rows[i].key, member); err != nil {
+		found := vt.plain.Where(join.Column, key)
+		for i := range found.Len() {
+			if err := a.reached(to, member, found.At(i).Key, member); err != nil {
 				return err
 			}
 		}

@@ -36,7 +36,7 @@ type Config struct {
 	Resnapshot []string
 
 	// CacheBytes bounds the decoded rows of members that changed last, kept for
-	// their next change (64 MiB).
+	// their next change (256 MiB).
 	CacheBytes int
 
 	// GroupTxs, GroupBytes and GroupTime bound what is committed at once (512
@@ -76,7 +76,7 @@ func (c *Config) defaults() {
 	setDefault(&c.Partitions, 4)
 	setDefault(&c.ChangePartitions, 4)
 	setDefault(&c.MemoryBudget, 64<<20)
-	setDefault(&c.CacheBytes, 64<<20)
+	setDefault(&c.CacheBytes, 256<<20)
 	setDefault(&c.GroupTxs, 512)
 	setDefault(&c.GroupBytes, 4<<20)
 	setDefault(&c.GroupTime, 20*time.Millisecond)

@@ -51,7 +51,7 @@ func (e *engine) routed(table change.Table, route string) ([]placed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vt.rows, nil
+	return vt.all(), nil
 }
 
 // rowsOf returns the rows of one route, from the cache if they are there.
@@ -60,7 +60,7 @@ func (e *engine) rowsOf(table change.Table, route string) (*viewTable, error) {
 	if vt := e.cache.get(id); vt != nil {
 		return vt, nil
 	}
-	var rows []placed
+	var rows []mapping.Row
 	var bad error
 	bytes := 0
 	err := e.state.rows(table, route, func(key string, body []byte) bool {
@@ -69,7 +69,8 @@ func (e *engine) rowsOf(table change.Table, route string) (*viewTable, error) {
 			bad = &Error{Op: "read row", Table: table, Err: err}
 			return false
 		}
-		rows = append(rows, placed{route, key, row})
+		row.Key = key
+		rows = append(rows, row)
 		bytes += len(body) + rowCost
 		return true
 	})
@@ -79,7 +80,7 @@ func (e *engine) rowsOf(table change.Table, route string) (*viewTable, error) {
 	if err != nil {
 		return nil, err
 	}
-	vt := newViewTable(rows)
+	vt := &viewTable{route: route, plain: e.plan.made(table, rows...)}
 	if route != "" {
 		e.cache.keep(id, vt, bytes)
 	}
@@ -169,6 +170,12 @@ func (e *engine) find(table change.Table, key, member string) (p placed, ok bool
 
 // at returns the row at a place.
 func (e *engine) at(table change.Table, route, key string) (p placed, ok bool, err error) {
+	if vt := e.cache.peek(routeID{table, route}); vt != nil {
+		if i, ok := vt.find(key); ok {
+			return vt.at(i), true, nil
+		}
+		return p, false, nil
+	}
 	body, err := e.state.row(table, route, key)
 	if err != nil || body == nil {
 		return p, false, err
@@ -177,6 +184,7 @@ func (e *engine) at(table change.Table, route, key string) (p placed, ok bool, e
 	if err != nil {
 		return p, false, &Error{Op: "read row", Table: table, Err: err}
 	}
+	row.Key = key
 	return placed{route, key, row}, true, nil
 }
 

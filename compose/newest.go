@@ -87,18 +87,54 @@ func (e *engine) rescanNewest(member string) error {
 	return nil
 }
 
+// maxDated bounds the members whose newest dates are kept.
+const maxDated = 50_000
+
+// dates returns the newest date of each table in the member's record. The map is
+// kept: putNewest alone changes it.
+func (e *engine) dates(member string) (map[change.Table]string, error) {
+	if dates, ok := e.dated[member]; ok {
+		return dates, nil
+	}
+	dates := make(map[change.Table]string)
+	var bad error
+	err := e.state.rows(newestTable(e.plan.root), member, func(key string, body []byte) bool {
+		t, ok := change.ParseTable(key)
+		if !ok {
+			bad = &Error{Op: "read newest date", Table: newestTable(e.plan.root), Err: errBody}
+		}
+		dates[t] = bodyText(body)
+		return ok
+	})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(e.dated) >= maxDated || e.dated == nil {
+		e.dated = make(map[string]map[change.Table]string)
+	}
+	e.dated[member] = dates
+	return dates, nil
+}
+
 func (e *engine) storedNewest(member string, table change.Table) (string, error) {
-	body, err := e.state.row(newestTable(e.plan.root), member, table.String())
-	return bodyText(body), err
+	dates, err := e.dates(member)
+	return dates[table], err
 }
 
 func (e *engine) putNewest(member string, table change.Table, old, now string) {
-	switch {
-	case old == now:
-	case now == "":
-		e.put(newestTable(e.plan.root), member, table.String(), nil)
-	default:
-		e.put(newestTable(e.plan.root), member, table.String(), textBody(now))
+	if old == now {
+		return
+	}
+	var body []byte
+	if now != "" {
+		body = textBody(now)
+	}
+	e.put(newestTable(e.plan.root), member, table.String(), body)
+	if dates := e.dated[member]; dates != nil {
+		dates[table] = now
 	}
 }
 
@@ -112,9 +148,9 @@ func (e *engine) scanNewest(t *timed, member string) (newest string, err error) 
 
 // newest returns the newest date in the member's record, empty for none.
 func (e *engine) newest(member string) (newest string, err error) {
-	err = e.state.rows(newestTable(e.plan.root), member, func(_ string, body []byte) bool {
-		newest = later(newest, bodyText(body))
-		return true
-	})
+	dates, err := e.dates(member)
+	for _, date := range dates {
+		newest = later(newest, date)
+	}
 	return newest, err
 }

@@ -20,8 +20,11 @@ type resource struct {
 	joins      []mapping.Join
 	usesNewest bool
 	skipped    string
+	uses       func(change.Table) (columns []string, all bool) // nil: any column
 	id         func(key string) string
 	compose    func(dst []byte, in mapping.Input) (content []byte, skipped bool, err error)
+
+	watched map[change.Table][]string // the columns that matter; no entry: any may
 }
 
 // dep says that a resource depends on a table: as its own (join -1) or through
@@ -44,6 +47,7 @@ type plan struct {
 	timed     []*timed               // in order of table
 	root      change.Table
 	memberID  func(member string) string
+	made      func(t change.Table, rows ...mapping.Row) *mapping.Rows
 	version   string // of the mappings
 }
 
@@ -55,13 +59,13 @@ func planOf(set *mapping.Set) (*plan, error) {
 	var resources []resource
 	for _, r := range set.Resources() {
 		resources = append(resources, resource{
-			typ: r.Type, name: r.Name, from: r.From, joins: r.Joins, usesNewest: r.UsesNewest, skipped: r.Skipped,
+			typ: r.Type, name: r.Name, from: r.From, joins: r.Joins, usesNewest: r.UsesNewest, skipped: r.Skipped, uses: r.Uses,
 			id: r.ID, compose: r.Compose,
 		})
 	}
 	p, err := newPlan(set.Tables(), set.Root(), resources, set.ResourceID)
 	if err == nil {
-		p.version = set.Version()
+		p.version, p.made = set.Version(), set.Rows
 	}
 	return p, err
 }
@@ -107,6 +111,7 @@ func (p *plan) addResource(i int) error {
 	if _, ok := p.tables[r.from]; !ok {
 		return fmt.Errorf("compose: mapping of %s: table %s is not declared", r.typ, r.from)
 	}
+	r.watch()
 	p.byTable[r.from] = append(p.byTable[r.from], i)
 	p.deps[r.from] = append(p.deps[r.from], dep{i, -1})
 	if r.usesNewest {
@@ -198,4 +203,60 @@ func (p *plan) checkParents() error {
 // resourceID names the resource made from the row with the key.
 func (p *plan) resourceID(r int, key string) fhir.ResourceID {
 	return fhir.ResourceID{Type: p.resources[r].typ, ID: p.resources[r].id(key)}
+}
+
+// watch works out which columns of which table matter to the resource: those of
+// its expressions, and those that its joins go by.
+func (r *resource) watch() {
+	if r.uses == nil {
+		return
+	}
+	r.watched = make(map[change.Table][]string)
+	add := func(t change.Table) bool {
+		columns, all := r.uses(t)
+		if !all {
+			r.watched[t] = columns
+		}
+		return !all
+	}
+	if !add(r.from) {
+		r.watched = nil
+		return
+	}
+	for _, join := range r.joins {
+		add(join.Table)
+	}
+	for _, join := range r.joins {
+		by := join.Table // many: the other row's column
+		switch {
+		case join.Cardinality == mapping.All:
+			continue
+		case join.Cardinality == mapping.One && join.From < 0:
+			by = r.from
+		case join.Cardinality == mapping.One:
+			by = r.joins[join.From].Table
+		}
+		if !slices.Contains(r.watched[by], join.Column) {
+			r.watched[by] = append(r.watched[by], join.Column)
+		}
+	}
+}
+
+// concerned reports whether the change can make a difference to the resource: a
+// row that comes or goes, or a column that matters.
+func (r *resource) concerned(d *delta) bool {
+	columns, told := r.watched[d.decl.Table]
+	if !told || !d.existed() || !d.exists() {
+		return true
+	}
+	return slices.ContainsFunc(columns, func(c string) bool { return differ(d.before, d.after, c) })
+}
+
+// differ reports whether two rows differ in a column.
+func differ(a, b mapping.Row, column string) bool {
+	i, j := a.Schema.Column(column), b.Schema.Column(column)
+	if i < 0 || j < 0 {
+		return i != j
+	}
+	return a.Schema.Columns[i].Type != b.Schema.Columns[j].Type || a.Values[i] != b.Values[j]
 }

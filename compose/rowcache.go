@@ -2,7 +2,7 @@ package compose
 
 import (
 	"container/list"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/tributary-health/tributary/change"
@@ -56,6 +56,16 @@ func (c *rowCache) get(id routeID) *viewTable {
 	return r.table
 }
 
+// peek is get for one row, which is no reason to keep the rest.
+func (c *rowCache) peek(id routeID) *viewTable {
+	if c != nil {
+		if el := c.routes[id]; el != nil {
+			return el.Value.(*cachedRoute).table
+		}
+	}
+	return nil
+}
+
 // keep takes a table that was just read, and lets the oldest go for it.
 func (c *rowCache) keep(id routeID, t *viewTable, bytes int) {
 	if c == nil || bytes > c.limit/4 {
@@ -89,34 +99,35 @@ func (c *rowCache) change(id routeID, key string, size int, decode func() (mappi
 		c.drop(el) // what is wrong with the row, its next reader finds
 		return
 	}
-	r.table = r.table.changed(id.route, key, row)
+	row.Key = key
+	r.table = r.table.changed(key, row)
 	r.bytes += size
 	c.bytes += size
 }
 
-// newViewTable is of rows in key order.
-func newViewTable(rows []placed) *viewTable {
-	vt := &viewTable{rows: rows, plain: make([]mapping.Row, len(rows))}
+// gathered makes a table of rows of several routes, which are in key order.
+func (p *plan) gathered(t change.Table, rows []placed) *viewTable {
+	vt := &viewTable{routes: make([]string, len(rows))}
+	plain := make([]mapping.Row, len(rows))
 	for i := range rows {
-		vt.plain[i] = rows[i].row
+		vt.routes[i], plain[i] = rows[i].route, rows[i].row
 	}
+	vt.plain = p.made(t, plain...)
 	return vt
 }
 
 // changed returns the table with one row put in or, without schema, taken out.
-func (vt *viewTable) changed(route, key string, row mapping.Row) *viewTable {
-	i, found := slices.BinarySearchFunc(vt.rows, key, func(p placed, key string) int { return strings.Compare(p.key, key) })
+func (vt *viewTable) changed(key string, row mapping.Row) *viewTable {
+	i, found := vt.find(key)
 	end := i
 	if found {
 		end++
 	}
-	var rows []placed
-	var plain []mapping.Row
-	if row.Schema != nil {
-		rows, plain = []placed{{route, key, row}}, []mapping.Row{row}
-	}
-	return &viewTable{
-		rows:  slices.Concat(vt.rows[:i], rows, vt.rows[end:]),
-		plain: slices.Concat(vt.plain[:i], plain, vt.plain[end:]),
-	}
+	return &viewTable{route: vt.route, plain: vt.plain.Splice(i, end, row)}
+}
+
+// find returns where the row with the key is, or would be, in a table of one
+// route.
+func (vt *viewTable) find(key string) (i int, found bool) {
+	return sort.Find(vt.plain.Len(), func(i int) int { return strings.Compare(key, vt.plain.At(i).Key) })
 }

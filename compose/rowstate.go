@@ -22,6 +22,7 @@ type engine struct {
 	renewed map[string]bool // sources of which a new snapshot is on its way
 	marking bool            // members that lose rows are marked: nothing is composed now
 	refs    map[refKey]mapping.Row
+	dated   map[string]map[change.Table]string // newest dates by member, as put
 }
 
 // rowID is where a row lies.
@@ -80,15 +81,11 @@ func (e *engine) apply(ev *change.Event) (*delta, error) {
 	if err != nil {
 		return nil, e.fault("apply row", ev, err)
 	}
-	body, err := e.state.row(d.decl.Table, d.route, d.key)
+	before, _, err := e.at(d.decl.Table, d.route, d.key)
 	if err != nil {
 		return nil, e.fault("read row", ev, err)
 	}
-	if body != nil {
-		if d.before, _, err = e.schemas.decode(body); err != nil {
-			return nil, e.fault("read row", ev, err)
-		}
-	}
+	d.before = before.row
 	if ev.Op == change.Delete {
 		if err := e.remove(d); err != nil {
 			return nil, e.fault("remove row", ev, err)

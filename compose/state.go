@@ -26,6 +26,37 @@ type state struct {
 	routes map[change.Table]map[string]*bucket
 	heads  map[fhir.ResourceID]commit.Head
 	bytes  int // of what lies over the store
+	known  headCache
+}
+
+// headCache keeps heads that were read or written lately, as they are in the
+// store: the younger half, and the older half until the younger is full.
+type headCache struct {
+	limit        int // of each half; none is kept if it is 0
+	young, older map[fhir.ResourceID]commit.Head
+}
+
+// knownHeads is the limit of a worker's headCache, some 10 MB each half.
+const knownHeads = 50_000
+
+func (c *headCache) get(id fhir.ResourceID) (h commit.Head, ok bool) {
+	if h, ok = c.young[id]; ok {
+		return h, true
+	}
+	if h, ok = c.older[id]; ok {
+		c.put(id, h)
+	}
+	return h, ok
+}
+
+func (c *headCache) put(id fhir.ResourceID, h commit.Head) {
+	if c.limit == 0 {
+		return
+	}
+	if len(c.young) >= c.limit || c.young == nil {
+		c.young, c.older = make(map[fhir.ResourceID]commit.Head), c.young
+	}
+	c.young[id] = h
 }
 
 // bucket is the changed rows of one table and route; a nil body is a row that is
@@ -43,6 +74,9 @@ func newState(store reader) *state {
 
 // reset forgets what lies over the store, which has it now.
 func (s *state) reset() {
+	for id, h := range s.heads {
+		s.known.put(id, h)
+	}
 	s.routes = make(map[change.Table]map[string]*bucket)
 	s.heads = make(map[fhir.ResourceID]commit.Head)
 	s.bytes = 0
@@ -137,7 +171,14 @@ func (s *state) head(id fhir.ResourceID) (commit.Head, bool, error) {
 	if h, ok := s.heads[id]; ok {
 		return h, true, nil
 	}
-	return s.store.Head(id)
+	if h, ok := s.known.get(id); ok {
+		return h, true, nil
+	}
+	h, ok, err := s.store.Head(id)
+	if ok && err == nil {
+		s.known.put(id, h)
+	}
+	return h, ok, err
 }
 
 func (s *state) putHead(id fhir.ResourceID, h commit.Head) {

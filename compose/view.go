@@ -19,11 +19,29 @@ type view struct {
 	tables map[change.Table]*viewTable
 }
 
-// viewTable is a table's rows in the record, and where each text of a column is.
+// viewTable is a table's rows in the record, in key order: of one route, or each
+// of its own.
 type viewTable struct {
-	rows     []placed
-	plain    []mapping.Row
-	byColumn map[string]map[string][]int
+	route  string
+	routes []string
+	plain  *mapping.Rows
+}
+
+func (vt *viewTable) at(i int) placed {
+	p := placed{route: vt.route, row: vt.plain.At(i)}
+	if p.key = p.row.Key; vt.routes != nil {
+		p.route = vt.routes[i]
+	}
+	return p
+}
+
+// all lists the rows.
+func (vt *viewTable) all() []placed {
+	rows := make([]placed, vt.plain.Len())
+	for i := range rows {
+		rows[i] = vt.at(i)
+	}
+	return rows
 }
 
 func (e *engine) view(member string) *view {
@@ -45,7 +63,7 @@ func (v *view) table(t change.Table) (*viewTable, error) {
 	default:
 		var rows []placed
 		rows, err = v.engine.memberRows(t, v.member)
-		vt = newViewTable(rows)
+		vt = v.engine.plan.gathered(t, rows)
 	}
 	if err != nil {
 		return nil, err
@@ -54,35 +72,8 @@ func (v *view) table(t change.Table) (*viewTable, error) {
 	return vt, nil
 }
 
-// with returns the rows whose column has the text, in key order.
-func (vt *viewTable) with(column, text string) []mapping.Row {
-	var rows []mapping.Row
-	for _, i := range vt.places(column, text) {
-		rows = append(rows, vt.plain[i])
-	}
-	return rows
-}
-
-// places returns where the rows are whose column has the text.
-func (vt *viewTable) places(column, text string) []int {
-	index := vt.byColumn[column]
-	if index == nil {
-		index = make(map[string][]int)
-		for i := range vt.rows {
-			if t, ok := textOf(vt.rows[i].row, column); ok {
-				index[t] = append(index[t], i)
-			}
-		}
-		if vt.byColumn == nil {
-			vt.byColumn = make(map[string]map[string][]int)
-		}
-		vt.byColumn[column] = index
-	}
-	return index[text]
-}
-
 // join reads the rows of one join. The joins before it are in joined.
-func (v *view) join(r *resource, own mapping.Row, joined [][]mapping.Row, j int) ([]mapping.Row, error) {
+func (v *view) join(r *resource, own mapping.Row, joined []*mapping.Rows, j int) (*mapping.Rows, error) {
 	join := &r.joins[j]
 	if join.Cardinality == mapping.All {
 		vt, err := v.table(join.Table)
@@ -93,10 +84,10 @@ func (v *view) join(r *resource, own mapping.Row, joined [][]mapping.Row, j int)
 	}
 	row := own
 	if join.From >= 0 {
-		if len(joined[join.From]) == 0 {
+		if joined[join.From].Len() == 0 {
 			return nil, nil
 		}
-		row = joined[join.From][0]
+		row = joined[join.From].At(0)
 	}
 	if join.Cardinality == mapping.One {
 		text, ok := textOf(row, join.Column)
@@ -107,13 +98,13 @@ func (v *view) join(r *resource, own mapping.Row, joined [][]mapping.Row, j int)
 		if !ok || err != nil {
 			return nil, err
 		}
-		return []mapping.Row{p.row}, nil
+		return v.engine.plan.made(join.Table, p.row), nil
 	}
 	return v.many(join, row)
 }
 
 // many returns the rows whose column holds the row's primary key.
-func (v *view) many(join *mapping.Join, row mapping.Row) ([]mapping.Row, error) {
+func (v *view) many(join *mapping.Join, row mapping.Row) (*mapping.Rows, error) {
 	keys := row.Schema.KeyColumns()
 	if len(keys) != 1 || row.Values[keys[0]].State != change.Set {
 		return nil, &failure{"many: " + join.Table.String() + ": needs a primary key of one column"}
@@ -125,7 +116,7 @@ func (v *view) many(join *mapping.Join, row mapping.Row) ([]mapping.Row, error) 
 		if err != nil {
 			return nil, err
 		}
-		return vt.with(join.Column, text), nil
+		return vt.plain.Where(join.Column, text), nil
 	}
 	var pairs []string
 	err := e.state.rows(linkTable(join.Table, join.Column), change.JoinKey(text), func(pair string, _ []byte) bool {
@@ -143,12 +134,12 @@ func (v *view) many(join *mapping.Join, row mapping.Row) ([]mapping.Row, error) 
 			rows = append(rows, p.row)
 		}
 	}
-	return rows, err
+	return e.plan.made(join.Table, rows...), err
 }
 
 // input reads everything a resource is made from.
 func (v *view) input(r *resource, own mapping.Row) (mapping.Input, error) {
-	in := mapping.Input{Row: own, Joined: make([][]mapping.Row, len(r.joins))}
+	in := mapping.Input{Row: own, Joined: make([]*mapping.Rows, len(r.joins))}
 	for j := range r.joins {
 		rows, err := v.join(r, own, in.Joined, j)
 		if err != nil {
@@ -223,8 +214,8 @@ func (v *view) whole(fn func(composed) error) error {
 		if err != nil {
 			return err
 		}
-		for i := range vt.rows {
-			row := &vt.rows[i]
+		for i := range vt.plain.Len() {
+			row := vt.at(i)
 			c, err := v.compose(instance{n, row.route, row.key}, row.row)
 			if err != nil {
 				return err

@@ -69,6 +69,7 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{cfg: cfg, plan: p, extra: x, frontier: f, committed: time.Now(), retried: time.Now(), more: true}
 	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped,
 		cache: newRowCache(cfg.CacheBytes), renewed: make(map[string]bool)}
+	w.engine.state.known.limit = knownHeads
 	for _, source := range cfg.Resnapshot {
 		w.engine.renewed[source] = true
 	}

@@ -13,7 +13,7 @@ import (
 
 // bench loads a case's mappings and gives one of its resources with its first
 // input.
-func bench(b *testing.B, name, typ string) (*mapping.Resource, mapping.Input) {
+func bench(b *testing.B, name, typ string) (*mapping.Set, *mapping.Resource, mapping.Input) {
 	b.Helper()
 	a, err := txtar.ParseFile(filepath.Join("testdata", "compose", name+".txtar"))
 	if err != nil {
@@ -29,11 +29,11 @@ func bench(b *testing.B, name, typ string) (*mapping.Resource, mapping.Input) {
 	d := readRows(t, file(a, "rows"), set, s)
 	for _, r := range set.Resources() {
 		if r.Type == typ {
-			return r, d.input(r, d.rows[r.From][0])
+			return set, r, d.input(r, d.rows[r.From][0])
 		}
 	}
 	b.Fatalf("no %s", typ)
-	return nil, mapping.Input{}
+	return nil, nil, mapping.Input{}
 }
 
 func run(b *testing.B, r *mapping.Resource, in mapping.Input) {
@@ -51,49 +51,50 @@ func run(b *testing.B, r *mapping.Resource, in mapping.Input) {
 }
 
 func BenchmarkMedicationRequest(b *testing.B) {
-	r, in := bench(b, "medications", "MedicationRequest")
+	_, r, in := bench(b, "medications", "MedicationRequest")
 	run(b, r, in)
 }
 
 func BenchmarkMedicationDispense(b *testing.B) {
-	r, in := bench(b, "medications", "MedicationDispense")
+	_, r, in := bench(b, "medications", "MedicationDispense")
 	run(b, r, in)
 }
 
 func BenchmarkPatient(b *testing.B) {
-	r, in := bench(b, "patient", "Patient")
+	_, r, in := bench(b, "patient", "Patient")
 	run(b, r, in)
 }
 
 // BenchmarkProfile composes the profile of a member with 1,000 orders, half of
 // them active, and 3,000 fills.
 func BenchmarkProfile(b *testing.B) {
-	r, in := bench(b, "profile", "Composition")
+	set, r, in := bench(b, "profile", "Composition")
 	for i, j := range r.Joins {
 		n := map[string]int{"orders": 1000, "fills": 3000}[j.Name]
 		if n == 0 {
 			continue
 		}
-		s := in.Joined[i][0].Schema
-		in.Joined[i] = make([]mapping.Row, n)
+		s := in.Joined[i].At(0).Schema
+		rows := make([]mapping.Row, n)
 		for k := range n {
 			values := make([]change.Value, len(s.Columns))
-			set := func(column, text string) { values[s.Column(column)] = change.Of(text) }
+			put := func(column, text string) { values[s.Column(column)] = change.Of(text) }
 			at := fmt.Sprintf("20%02d-%02d-%02dT00:00:00", 10+k%16, 1+k%12, 1+k%28)
 			if j.Name == "orders" {
-				set("id", fmt.Sprint(k))
-				set("start", at)
-				set("description", "lisinopril 10 MG Oral Tablet")
+				put("id", fmt.Sprint(k))
+				put("start", at)
+				put("description", "lisinopril 10 MG Oral Tablet")
 				if k%2 == 0 {
-					set("stop", at)
+					put("stop", at)
 				}
 			} else {
-				set("id", fmt.Sprint("fill-", k))
-				set("medication", fmt.Sprint(k%1000))
-				set("dispensed", at)
+				put("id", fmt.Sprint("fill-", k))
+				put("medication", fmt.Sprint(k%1000))
+				put("dispensed", at)
 			}
-			in.Joined[i][k] = mapping.Row{Schema: s, Values: values}
+			rows[k] = mapping.Row{Schema: s, Values: values}
 		}
+		in.Joined[i] = set.Rows(j.Table, rows...)
 	}
 	run(b, r, in)
 }

@@ -16,6 +16,7 @@ type call struct {
 	lists    []ref.Val  // aligned with Resource.Joins; made when asked for
 	lets     []ref.Val  // computed when asked for
 	loops    []ref.Val
+	filtered []*rowValue // of the filters under way
 }
 
 func newCall(r *Resource) *call {
@@ -26,6 +27,7 @@ func newCall(r *Resource) *call {
 		lists:    make([]ref.Val, len(r.Joins)),
 		lets:     make([]ref.Val, len(r.lets)),
 		loops:    make([]ref.Val, r.loops),
+		filtered: make([]*rowValue, r.depth),
 	}
 	for i := range c.ones {
 		c.ones[i].table = r.tables[i]
@@ -37,8 +39,8 @@ func (c *call) start(in *Input) {
 	c.in = in
 	c.row.Row = in.Row
 	for i, j := range c.resource.Joins {
-		if j.Cardinality == One && i < len(in.Joined) && len(in.Joined[i]) > 0 {
-			c.ones[i].Row = in.Joined[i][0]
+		if j.Cardinality == One && i < len(in.Joined) && in.Joined[i].Len() > 0 {
+			c.ones[i].Row = in.Joined[i].At(0)
 		}
 	}
 }
@@ -53,6 +55,7 @@ func (c *call) finish() {
 	clear(c.lists)
 	clear(c.lets)
 	clear(c.loops)
+	clear(c.filtered)
 	c.resource.calls.Put(c)
 }
 
@@ -103,18 +106,24 @@ func (c *call) join(i int) ref.Val {
 	if c.lists[i] != nil {
 		return c.lists[i]
 	}
-	var joined []Row
-	if i < len(c.in.Joined) {
-		joined = c.in.Joined[i]
-	}
-	rows := make([]rowValue, len(joined))
-	values := make([]ref.Val, len(joined))
-	for n := range joined {
-		rows[n] = rowValue{joined[n], c.resource.tables[i]}
-		values[n] = &rows[n]
-	}
-	c.lists[i] = types.NewRefValList(types.DefaultTypeAdapter, values)
+	c.lists[i] = listOf(c.rows(i))
 	return c.lists[i]
+}
+
+// joined returns the rows of a join, or nil.
+func (c *call) joined(i int) *Rows {
+	if i >= len(c.in.Joined) {
+		return nil
+	}
+	return c.in.Joined[i]
+}
+
+// rows returns the rows of a Many or All join.
+func (c *call) rows(i int) []*rowValue {
+	if r := c.joined(i); r != nil {
+		return r.values
+	}
+	return nil
 }
 
 // ResolveName implements CEL's activation.
@@ -136,7 +145,9 @@ func (c *call) Parent() cel.Activation { return nil }
 // evaluate gives an expression's value.
 func (c *call) evaluate(x *expression) (ref.Val, error) {
 	if x.native != nil {
-		return x.native.value(c)
+		if v, err := x.native.value(c); err == nil || x.final {
+			return v, err
+		}
 	}
 	v, _, err := x.program.Eval(c)
 	return v, err
@@ -144,6 +155,11 @@ func (c *call) evaluate(x *expression) (ref.Val, error) {
 
 // holds gives a condition's value.
 func (c *call) holds(x *expression) (bool, error) {
+	if n, ok := x.native.(nativeTruth); ok {
+		if b, err := n.holds(c); err == nil {
+			return b, nil
+		}
+	}
 	v, err := c.evaluate(x)
 	if err != nil {
 		return false, err

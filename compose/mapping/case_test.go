@@ -201,16 +201,17 @@ func (d *database) visible(table change.Table, member string) []mapping.Row {
 }
 
 func (d *database) input(r *mapping.Resource, row mapping.Row) mapping.Input {
-	in := mapping.Input{Row: row, Joined: make([][]mapping.Row, len(r.Joins))}
+	in := mapping.Input{Row: row, Joined: make([]*mapping.Rows, len(r.Joins))}
 	member := d.member(row)
 	for i, j := range r.Joins {
 		from := row
 		if j.From >= 0 {
-			if len(in.Joined[j.From]) == 0 {
+			if in.Joined[j.From].Len() == 0 {
 				continue
 			}
-			from = in.Joined[j.From][0]
+			from = in.Joined[j.From].At(0)
 		}
+		var joined []mapping.Row
 		for _, other := range d.visible(j.Table, member) {
 			match := j.Cardinality == mapping.All
 			switch j.Cardinality {
@@ -222,9 +223,10 @@ func (d *database) input(r *mapping.Resource, row mapping.Row) mapping.Input {
 				match = ok && k == key(row)
 			}
 			if match {
-				in.Joined[i] = append(in.Joined[i], other)
+				joined = append(joined, other)
 			}
 		}
+		in.Joined[i] = d.set.Rows(j.Table, joined...)
 	}
 	for _, decl := range d.set.Tables() {
 		if member == "" || decl.Time == "" {

@@ -105,6 +105,7 @@ const (
 	joinSlot
 	letSlot
 	loopSlot
+	filterSlot // an item of a filter that is evaluated without CEL
 )
 
 // scope is the variables that an expression may use.

@@ -18,7 +18,8 @@ type expression struct {
 	typ     *cel.Type
 	tree    *ast.AST
 	program cel.Program
-	native  native // how it is evaluated without CEL; nil for most
+	native  native // how it is evaluated without CEL; nil if it is not
+	final   bool   // an error of native is the expression's; if not, CEL is asked
 }
 
 // bareExpression compiles text that is an expression without "=" before it.
@@ -67,6 +68,14 @@ func (rc *resourceCompiler) expression(n *node, skip int) *expression {
 	}
 	x.program = program
 	x.native = rc.native(x.tree.Expr())
+	switch n := x.native.(type) {
+	case *nativeColumn:
+		x.final = true
+	case *nativeRef:
+		_, x.final = n.key.(*nativeColumn)
+	case *nativeCode:
+		_, x.final = n.arg.(*nativeColumn)
+	}
 	return x
 }
 
@@ -213,6 +222,7 @@ func typeName(t *cel.Type) string {
 // tables, columns and code tables. It also notes which joins are used.
 func (rc *resourceCompiler) inspect(x *expression) {
 	ast.PreOrderVisit(x.tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		rc.noteUses(x, e)
 		switch e.Kind() {
 		case ast.IdentKind:
 			rc.use(e.AsIdent())

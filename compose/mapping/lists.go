@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"cmp"
+	"iter"
 	"math/big"
 	"slices"
 	"strconv"
@@ -13,32 +14,6 @@ import (
 
 	"github.com/tributary-health/tributary/change"
 )
-
-// rowsOf returns the rows of a list.
-func rowsOf(function string, v ref.Val) ([]*rowValue, error) {
-	list, ok := v.(traits.Lister)
-	if !ok {
-		return nil, reason(function + " needs a list of rows")
-	}
-	size, _ := list.Size().(types.Int)
-	rows := make([]*rowValue, 0, size)
-	for i := types.Int(0); i < size; i++ {
-		r, ok := list.Get(i).(*rowValue)
-		if !ok {
-			return nil, reason(function + " needs a list of rows")
-		}
-		rows = append(rows, r)
-	}
-	return rows, nil
-}
-
-func listOf(rows []*rowValue) ref.Val {
-	values := make([]ref.Val, len(rows))
-	for i, r := range rows {
-		values[i] = r
-	}
-	return types.NewRefValList(types.DefaultTypeAdapter, values)
-}
 
 // sortKey is a column's value in the order of its type.
 type sortKey struct {
@@ -60,8 +35,12 @@ func keysOf(rows []*rowValue, name, timeColumn string) ([]sortKey, error) {
 			return nil, err
 		}
 		k := sortKey{row: r, kind: r.Schema.Columns[i].Type}
-		text, ok := r.text(i)
-		k.text, k.null = text, !ok
+		k.null = r.Values[i].State != change.Set
+		if k.kind == change.Timestamp || k.kind == change.Instant {
+			k.text = r.order(i)
+		} else {
+			k.text, _ = r.text(i)
+		}
 		if timeColumn != "" {
 			if i, err = at.of(r); err != nil {
 				return nil, err
@@ -83,8 +62,6 @@ func (k *sortKey) compare(o *sortKey) int {
 	case k.kind != o.kind || k.text == o.text:
 	case k.kind == change.Int || k.kind == change.Uint || k.kind == change.Float || k.kind == change.Decimal:
 		return compareNumbers(k.text, o.text)
-	case k.kind == change.Timestamp || k.kind == change.Instant:
-		return strings.Compare(strings.TrimSuffix(k.text, "Z"), strings.TrimSuffix(o.text, "Z"))
 	}
 	return strings.Compare(k.text, o.text)
 }
@@ -122,7 +99,7 @@ func compareNumbers(a, b string) int {
 	return x.Cmp(y)
 }
 
-func (k *sortKey) compareKeys(o *sortKey) int { return strings.Compare(k.row.key(), o.row.key()) }
+func (k *sortKey) compareKeys(o *sortKey) int { return compareKeys(k.row, o.row) }
 
 func names(args []ref.Val, at ...int) []string {
 	out := make([]string, len(at))
@@ -141,9 +118,17 @@ func latestBy(args ...ref.Val) ref.Val {
 		return types.WrapErr(err)
 	}
 	column := names(args, 1, 2)
-	keys, err := keysOf(rows, column[0], column[1])
+	kept, err := latestRows(rows, column[0], column[1])
 	if err != nil {
 		return types.WrapErr(err)
+	}
+	return listOf(kept)
+}
+
+func latestRows(rows []*rowValue, name, timeName string) ([]*rowValue, error) {
+	keys, err := keysOf(rows, name, timeName)
+	if err != nil {
+		return nil, err
 	}
 	best := make(map[string]int, len(keys))
 	var kept []sortKey
@@ -164,11 +149,15 @@ func latestBy(args ...ref.Val) ref.Val {
 		}
 	}
 	slices.SortFunc(kept, func(a, b sortKey) int { return a.compare(&b) })
-	out := make([]*rowValue, len(kept))
-	for i := range kept {
-		out[i] = kept[i].row
+	return sortedRows(kept), nil
+}
+
+func sortedRows(keys []sortKey) []*rowValue {
+	out := make([]*rowValue, len(keys))
+	for i := range keys {
+		out[i] = keys[i].row
 	}
-	return listOf(out)
+	return out
 }
 
 // matching keeps the rows whose column is among a column of other rows.
@@ -182,27 +171,71 @@ func matching(args ...ref.Val) ref.Val {
 		return types.WrapErr(err)
 	}
 	column := names(args, 1, 3)
-	wanted, err := keysOf(others, column[1], "")
+	kept, err := matchingRows(rows, column[0], others, column[1])
 	if err != nil {
 		return types.WrapErr(err)
-	}
-	set := make(map[string]bool, len(wanted))
-	for i := range wanted {
-		if !wanted[i].null {
-			set[wanted[i].text] = true
-		}
-	}
-	keys, err := keysOf(rows, column[0], "")
-	if err != nil {
-		return types.WrapErr(err)
-	}
-	var kept []*rowValue
-	for i := range keys {
-		if !keys[i].null && set[keys[i].text] {
-			kept = append(kept, keys[i].row)
-		}
 	}
 	return listOf(kept)
+}
+
+func matchingRows(rows []*rowValue, name string, others []*rowValue, otherName string) (kept []*rowValue, err error) {
+	wanted := make(map[string]struct{}, len(others))
+	for text, err := range columnTexts(others, otherName) {
+		if err != nil {
+			return nil, err
+		}
+		wanted[text.text] = struct{}{}
+	}
+	for text, err := range columnTexts(rows, name) {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := wanted[text.text]; ok {
+			kept = append(kept, text.row)
+		}
+	}
+	return kept, nil
+}
+
+// rowText is a row and the text of one of its columns.
+type rowText struct {
+	row  *rowValue
+	text string
+}
+
+// columnTexts gives the rows that have a value in the column.
+func columnTexts(rows []*rowValue, name string) iter.Seq2[rowText, error] {
+	return func(yield func(rowText, error) bool) {
+		c := column{name: name}
+		for _, r := range rows {
+			i, err := c.of(r)
+			if err != nil {
+				yield(rowText{}, err)
+				return
+			}
+			if text, ok := r.text(i); ok && !yield(rowText{r, text}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// columnRaw gives the rows that have a value in the column, and its text as the
+// source prints it.
+func columnRaw(rows []*rowValue, name string) iter.Seq2[rowText, error] {
+	return func(yield func(rowText, error) bool) {
+		c := column{name: name}
+		for _, r := range rows {
+			i, err := c.of(r)
+			if err != nil {
+				yield(rowText{}, err)
+				return
+			}
+			if v := r.Values[i]; v.State == change.Set && !yield(rowText{r, v.Text}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // sortBy orders rows by a column, then by primary key.
@@ -211,9 +244,16 @@ func sortBy(args ...ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	keys, err := keysOf(rows, names(args, 1)[0], "")
-	if err != nil {
+	if rows, err = sortRows(rows, names(args, 1)[0]); err != nil {
 		return types.WrapErr(err)
+	}
+	return listOf(rows)
+}
+
+func sortRows(rows []*rowValue, name string) ([]*rowValue, error) {
+	keys, err := keysOf(rows, name, "")
+	if err != nil {
+		return nil, err
 	}
 	slices.SortStableFunc(keys, func(a, b sortKey) int {
 		if by := a.compare(&b); by != 0 {
@@ -221,10 +261,7 @@ func sortBy(args ...ref.Val) ref.Val {
 		}
 		return a.compareKeys(&b)
 	})
-	for i := range keys {
-		rows[i] = keys[i].row
-	}
-	return listOf(rows)
+	return sortedRows(keys), nil
 }
 
 // distinct drops nulls and repeats. Texts, numbers and booleans are equal by

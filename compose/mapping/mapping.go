@@ -62,10 +62,12 @@ type Join struct {
 }
 
 // Row is a row with its schema, as composition hands it to an expression. The
-// zero Row is no row: null in an expression.
+// zero Row is no row: null in an expression. Key is its primary key as
+// change.Schema.Key gives it, made from the values where it is empty.
 type Row struct {
 	Schema *change.Schema
 	Values []change.Value
+	Key    string
 }
 
 // Input is everything a resource is made from. Joined is aligned with
@@ -74,6 +76,6 @@ type Row struct {
 // in FHIR's dateTime form; empty for none.
 type Input struct {
 	Row    Row
-	Joined [][]Row
+	Joined []*Rows
 	Newest string
 }

@@ -1,6 +1,9 @@
 package mapping
 
 import (
+	"slices"
+	"strconv"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -8,13 +11,33 @@ import (
 	"github.com/tributary-health/tributary/change"
 )
 
-// native evaluates the commonest expressions without CEL: a column of a variable
-// ("row.code"), ref and code of such a column, and a literal.
+// native evaluates the commonest expressions without CEL, an order of magnitude
+// faster: columns, literals, names, comparisons, conditionals, ref and code, and
+// the functions over lists of rows. It need not know what is wrong with a value:
+// after an error CEL evaluates the expression once more and gives its own.
 type native interface {
-	// text gives the value as a text, and kind what kind of value it is.
-	text(c *call) (text string, kind nativeKind, err error)
-	// value gives it as CEL's.
+	// value gives what CEL would.
 	value(c *call) (ref.Val, error)
+}
+
+// nativeText is a native that gives no list.
+type nativeText interface {
+	native
+	// text gives the value as a text, and what kind of value it is.
+	text(c *call) (text string, kind nativeKind, err error)
+}
+
+// nativeTruth is a native that gives true or false.
+type nativeTruth interface {
+	nativeText
+	holds(c *call) (bool, error)
+}
+
+// nativeRows is a native that gives a list of rows, which the caller MUST NOT
+// change.
+type nativeRows interface {
+	native
+	rows(c *call) ([]*rowValue, error)
 }
 
 type nativeKind uint8
@@ -25,24 +48,42 @@ const (
 	numberKind
 	boolKind
 	bytesKind
+	rowKind // a row, which has no text
 )
+
+// errAskCEL is the error of a native that leaves a value to CEL.
+const errAskCEL = reason("not for a native")
 
 // native returns the shortcut for an expression, or nil.
 func (rc *resourceCompiler) native(e ast.Expr) native {
+	if rc.set.plain {
+		return nil
+	}
 	switch e.Kind() {
+	case ast.LiteralKind:
+		return nativeLiteralOf(e.AsLiteral())
+	case ast.ListKind:
+		if e.AsList().Size() == 0 {
+			return noRows{}
+		}
+	case ast.IdentKind:
+		return rc.nativeName(e.AsIdent())
 	case ast.SelectKind:
-		sel := e.AsSelect()
-		if sel.IsTestOnly() || sel.Operand().Kind() != ast.IdentKind {
-			return nil
-		}
-		v, ok := rc.scope.find(sel.Operand().AsIdent())
-		if !ok || v.typ.Kind() != types.StructKind {
-			return nil
-		}
-		return &nativeColumn{slot: v.slot, name: v.name, resource: rc.resource, column: column{name: sel.FieldName()}}
+		return rc.nativeSelect(e.AsSelect())
+	case ast.ComprehensionKind:
+		return rc.nativeFilter(e.AsComprehension())
 	case ast.CallKind:
 		call := e.AsCall()
-		if call.IsMemberFunction() || len(call.Args()) < 2 {
+		if call.IsMemberFunction() {
+			return nil
+		}
+		if n := rc.nativeOperator(call); n != nil {
+			return n
+		}
+		if n := rc.nativeList(call); n != nil {
+			return n
+		}
+		if len(call.Args()) < 2 {
 			return nil
 		}
 		first, ok := literalText(call.Args()[0])
@@ -54,11 +95,30 @@ func (rc *resourceCompiler) native(e ast.Expr) native {
 	return nil
 }
 
+// nativeSelect is a column of a variable, or whether it has a value.
+func (rc *resourceCompiler) nativeSelect(sel ast.SelectExpr) native {
+	if sel.Operand().Kind() != ast.IdentKind {
+		return nil
+	}
+	n := &nativeColumn{name: sel.Operand().AsIdent(), resource: rc.resource, column: column{name: sel.FieldName()}}
+	if depth := slices.Index(rc.filters, n.name); depth >= 0 {
+		n.slot = slot{filterSlot, depth}
+	} else if v, ok := rc.scope.find(n.name); ok && v.typ.Kind() == types.StructKind {
+		n.slot = v.slot
+	} else {
+		return nil
+	}
+	if sel.IsTestOnly() {
+		return &nativeHas{n}
+	}
+	return n
+}
+
 func (rc *resourceCompiler) nativeCall(call ast.CallExpr, first string) native {
 	args := call.Args()
 	switch call.FunctionName() {
 	case "code":
-		if arg, ok := rc.native(args[1]).(*nativeColumn); ok {
+		if arg, ok := rc.native(args[1]).(nativeText); ok {
 			return &nativeCode{table: rc.codes[first], arg: arg}
 		}
 	case "ref":
@@ -67,7 +127,7 @@ func (rc *resourceCompiler) nativeCall(call ast.CallExpr, first string) native {
 		if len(args) > 3 {
 			name, _ = literalText(args[3])
 		}
-		if key, isColumn := rc.native(args[2]).(*nativeColumn); ok && isColumn {
+		if key, isText := rc.native(args[2]).(nativeText); ok && isText {
 			return &nativeRef{set: rc.set, start: first + "/", prefix: idPrefix(first, table, name), key: key}
 		}
 	}
@@ -91,24 +151,30 @@ type nativeColumn struct {
 	column   column
 }
 
-func (n *nativeColumn) row(c *call) (*rowValue, error) {
-	var r *rowValue
+// find returns the row, or nil if there is none.
+func (n *nativeColumn) find(c *call) (*rowValue, error) {
 	switch n.slot.kind {
 	case rowSlot:
-		r = &c.row
+		return &c.row, nil
 	case joinSlot:
-		r = c.one(n.resource.slots[n.name].index)
-	default:
-		v, err := c.variable(n.slot)
-		if err != nil {
-			return nil, err
-		}
-		r, _ = v.(*rowValue)
+		return c.one(n.resource.slots[n.name].index), nil
+	case filterSlot:
+		return c.filtered[n.slot.index], nil
 	}
-	if r == nil || r.Schema == nil {
-		return nil, reason("column " + quote(n.column.name) + " is asked of a row that is not there: " + n.name + " is null")
+	v, err := c.variable(n.slot)
+	if err != nil {
+		return nil, err
 	}
+	r, _ := v.(*rowValue)
 	return r, nil
+}
+
+func (n *nativeColumn) row(c *call) (*rowValue, error) {
+	r, err := n.find(c)
+	if err == nil && (r == nil || r.Schema == nil) {
+		err = reason("column " + quote(n.column.name) + " is asked of a row that is not there: " + n.name + " is null")
+	}
+	return r, err
 }
 
 func (n *nativeColumn) text(c *call) (string, nativeKind, error) {
@@ -148,7 +214,7 @@ type nativeRef struct {
 	set    *Set
 	start  string
 	prefix string
-	key    *nativeColumn
+	key    nativeText
 }
 
 func (n *nativeRef) text(c *call) (string, nativeKind, error) {
@@ -167,7 +233,7 @@ func (n *nativeRef) value(c *call) (ref.Val, error) { return textValue(n, c) }
 // nativeCode is code("table", column).
 type nativeCode struct {
 	table *codeTable
-	arg   *nativeColumn
+	arg   nativeText
 }
 
 func (n *nativeCode) text(c *call) (string, nativeKind, error) {
@@ -175,7 +241,7 @@ func (n *nativeCode) text(c *call) (string, nativeKind, error) {
 	switch {
 	case err != nil || kind == nullKind:
 		return "", nullKind, err
-	case kind == bytesKind:
+	case kind == bytesKind || kind == rowKind:
 		return "", nullKind, reason("code translates text, found a value of another type")
 	}
 	entry, ok := n.table.entries[key]
@@ -187,13 +253,42 @@ func (n *nativeCode) text(c *call) (string, nativeKind, error) {
 
 func (n *nativeCode) value(c *call) (ref.Val, error) { return textValue(n, c) }
 
-func textValue(n native, c *call) (ref.Val, error) {
+func textValue(n nativeText, c *call) (ref.Val, error) {
 	text, kind, err := n.text(c)
 	if err != nil {
 		return nil, err
 	}
-	if kind == nullKind {
-		return types.NullValue, nil
+	return kind.value(text), nil
+}
+
+// value is a native's text as CEL's value.
+func (k nativeKind) value(text string) ref.Val {
+	switch k {
+	case nullKind:
+		return types.NullValue
+	case numberKind:
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return types.Int(n)
+		}
+	case boolKind:
+		return types.Bool(text == "true")
+	case bytesKind:
+		return types.Bytes(text)
 	}
-	return types.String(text), nil
+	return types.String(text)
+}
+
+// textOf is CEL's value as a native's text.
+func textOf(v ref.Val) (text string, kind nativeKind, err error) {
+	switch v := v.(type) {
+	case types.Null:
+		return "", nullKind, nil
+	case types.String:
+		return string(v), textKind, nil
+	case types.Int:
+		return strconv.FormatInt(int64(v), 10), numberKind, nil
+	case types.Bool:
+		return strconv.FormatBool(bool(v)), boolKind, nil
+	}
+	return "", nullKind, errAskCEL
 }

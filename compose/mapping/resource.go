@@ -29,7 +29,9 @@ type Resource struct {
 	slots    map[string]slot
 	where    *expression
 	lets     []*expression
+	uses     uses
 	loops    int
+	depth    int // of filters within filters
 	profile  *value
 	body     *value
 	calls    sync.Pool
@@ -56,6 +58,7 @@ type resourceCompiler struct {
 	joins    []joinDecl
 	used     []bool // joins, aligned
 	loops    map[string]int
+	filters  []string // variables of the filters around what is compiled now
 }
 
 type joinDecl struct {

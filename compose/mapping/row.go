@@ -47,12 +47,17 @@ func (r *rowValue) order(i int) string {
 	switch t := r.Schema.Columns[i].Type; {
 	case v.State != change.Set:
 		return ""
-	case t == change.Date, t == change.Instant, t == change.Timestamp && (r.table.zone == nil || r.table.zone == time.UTC):
+	case t == change.Date, t == change.Instant, t == change.Timestamp && r.utc():
 		return strings.TrimSuffix(v.Text, "Z")
 	}
 	text, _ := r.text(i)
 	return strings.TrimSuffix(text, "Z")
 }
+
+// utc reports whether the table's time stamps without a zone are in UTC.
+func (r *rowValue) utc() bool { return r.table.utc() }
+
+func (t *table) utc() bool { return t.zone == nil || t.zone == time.UTC }
 
 // column is one column as an expression names it. It remembers where the column
 // was in the last schema it met.
@@ -199,7 +204,7 @@ func (r *rowValue) Equal(other ref.Val) ref.Val {
 	if !ok {
 		return types.False
 	}
-	return types.Bool(r == o || r.table == o.table && r.key() == o.key())
+	return types.Bool(r == o || r.table.decl.Table == o.table.decl.Table && r.key() == o.key())
 }
 
 // Type implements ref.Val.
@@ -232,6 +237,9 @@ var rowType = types.NewObjectType("row", traits.IndexerType, traits.FieldTesterT
 
 // key is the row's primary key as one text.
 func (r *rowValue) key() string {
+	if r.Key != "" {
+		return r.Key
+	}
 	k, _ := r.Schema.Key(r.Values)
 	return k
 }

@@ -28,11 +28,13 @@ type Set struct {
 	version   string
 	docs      []document
 	tables    []TableDecl
+	byTable   map[change.Table]*table
 	codes     map[string]*codeTable
 	resources []*Resource
 	zones     map[string]*time.Location
 	reported  map[Problem]bool
 	hashers   sync.Pool
+	plain     bool // every expression is CEL's: for tests
 }
 
 // document is one YAML document of a file.
@@ -45,8 +47,11 @@ type document struct {
 // place. The Set is never nil; if there are problems it serves for Check, Tables
 // and Version only.
 func Load(fsys fs.FS, options Options) (*Set, []Problem) {
-	s := &Set{options: options}
-	s.hashers.New = func() any { return newHasher(options.IDKey) }
+	return load(fsys, &Set{options: options})
+}
+
+func load(fsys fs.FS, s *Set) (*Set, []Problem) {
+	s.hashers.New = func() any { return newHasher(s.options.IDKey) }
 	ps := &problems{}
 	version := sha256.New()
 	files := 0
@@ -80,7 +85,7 @@ func Load(fsys fs.FS, options Options) (*Set, []Problem) {
 	s.version = hex.EncodeToString(version.Sum(nil)[:16])
 	c := newCompiler(s, nil, ps)
 	c.run()
-	s.tables, s.resources = c.declared(), c.resources
+	s.tables, s.byTable, s.resources = c.declared(), c.tables, c.resources
 	s.zones = map[string]*time.Location{}
 	for _, t := range c.tableOrder {
 		s.zones[t.decl.Zone] = t.zone

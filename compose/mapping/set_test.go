@@ -276,7 +276,7 @@ func FuzzLoad(f *testing.F) {
 				Schema: &change.Schema{Table: r.From, Columns: []change.Column{{Name: "id", Type: change.String, Key: true}}},
 				Values: []change.Value{change.Of("k")},
 			}}
-			in.Joined = make([][]mapping.Row, len(r.Joins))
+			in.Joined = make([]*mapping.Rows, len(r.Joins))
 			content, skipped, err := r.Compose(nil, in)
 			if err == nil && !skipped && !json.Valid(content) {
 				t.Errorf("not JSON: %s", content)

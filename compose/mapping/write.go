@@ -14,20 +14,27 @@ import (
 
 // expression writes what an expression gives.
 func (c *call) expression(dst []byte, v *value) (out []byte, wrote bool, err error) {
-	if v.x.native == nil {
-		result, _, err := v.x.program.Eval(c)
-		if err != nil {
+	if n, ok := v.x.native.(nativeText); ok {
+		text, kind, err := n.text(c)
+		switch {
+		case err == nil && kind != rowKind:
+			return c.column(dst, v, text, kind)
+		case err != nil && v.x.final:
 			return dst, false, c.failed(v, v.x, err)
 		}
-		if list, ok := result.(traits.Lister); ok && v.spread {
-			return c.spread(dst, v, list)
-		}
-		return c.result(dst, v, v.element, v.prim, result)
 	}
-	text, kind, err := v.x.native.text(c)
+	result, err := c.evaluate(v.x)
 	if err != nil {
 		return dst, false, c.failed(v, v.x, err)
 	}
+	if list, ok := result.(traits.Lister); ok && v.spread {
+		return c.spread(dst, v, list)
+	}
+	return c.result(dst, v, v.element, v.prim, result)
+}
+
+// column writes what an expression gave without CEL.
+func (c *call) column(dst []byte, v *value, text string, kind nativeKind) (out []byte, wrote bool, err error) {
 	switch {
 	case kind == nullKind:
 		return dst, false, nil
