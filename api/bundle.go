@@ -74,10 +74,16 @@ func (b *bundle) resource(body []byte) {
 	b.buf.Write(body)
 }
 
-// searchEntry adds a match or an included resource.
-func (b *bundle) searchEntry(v fhir.Version, mode string) {
+// searchEntry adds a match or an included resource, or what the subset keeps of
+// it; a nil subset keeps all.
+func (b *bundle) searchEntry(v fhir.Version, mode string, subset *fhir.Subset) {
 	b.entry(v.ResourceID)
-	b.resource(v.Body)
+	if subset == nil {
+		b.resource(v.Body)
+	} else {
+		b.text(`,"resource":`)
+		b.buf.Write(subset.Append(b.buf.AvailableBuffer(), v.Body))
+	}
 	b.text(`,"search":{"mode":"`, mode, `"}}`)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/tributary-health/tributary/fhir"
 )
@@ -41,20 +42,23 @@ type (
 		Description string `json:"description"`
 	}
 	restResource struct {
-		Type          string        `json:"type"`
-		Interaction   []coded       `json:"interaction"`
-		Versioning    string        `json:"versioning"`
-		ReadHistory   bool          `json:"readHistory"`
-		SearchInclude []string      `json:"searchInclude,omitempty"`
-		SearchParam   []searchParam `json:"searchParam"`
-		Operation     []operation   `json:"operation,omitempty"`
+		Type             string        `json:"type"`
+		Interaction      []coded       `json:"interaction"`
+		Versioning       string        `json:"versioning"`
+		ReadHistory      bool          `json:"readHistory"`
+		SearchInclude    []string      `json:"searchInclude,omitempty"`
+		SearchRevInclude []string      `json:"searchRevInclude,omitempty"`
+		SearchParam      []searchParam `json:"searchParam"`
+		Operation        []operation   `json:"operation,omitempty"`
 	}
 	coded struct {
 		Code string `json:"code"`
 	}
 	searchParam struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
+		Name          string `json:"name"`
+		Definition    string `json:"definition,omitempty"`
+		Type          string `json:"type"`
+		Documentation string `json:"documentation,omitempty"`
 	}
 	operation struct {
 		Name       string `json:"name"`
@@ -75,30 +79,45 @@ func (s *server) capabilities(r *request) error {
 		Rest:           []rest{{Mode: "server", Security: security{"Every request but this one carries Authorization: Bearer and the client's key"}}},
 	}
 	for _, t := range s.Types {
-		statement.Rest[0].Resource = append(statement.Rest[0].Resource, restOf(t, r.base()))
+		statement.Rest[0].Resource = append(statement.Rest[0].Resource, s.restOf(t, r.base()))
 	}
 	return r.sendJSON(statement)
 }
 
-func restOf(typ, base string) restResource {
+// restOf states what a type's search takes, from the table that it is done by.
+func (s *server) restOf(typ, base string) restResource {
 	t := restResource{
 		Type:        typ,
 		Interaction: []coded{{"read"}, {"vread"}, {"history-instance"}, {"search-type"}},
 		Versioning:  "versioned",
 		ReadHistory: true,
-		SearchParam: []searchParam{{"_id", "token"}, {"_lastUpdated", "date"}},
+		SearchParam: []searchParam{{Name: "_id", Definition: fhir.IDDefinition(typ), Type: "token"}, {Name: "_lastUpdated", Type: "date"}},
 	}
 	for _, p := range fhir.SearchParams(typ) {
-		t.SearchParam = append(t.SearchParam, searchParam{p.Name, string(p.Kind)})
+		t.SearchParam = append(t.SearchParam, searchParam{p.Name, p.Definition, string(p.Kind), p.Note})
 		if p.Kind == fhir.ReferenceParam {
 			t.SearchInclude = append(t.SearchInclude, typ+":"+p.Name)
+		}
+	}
+	if len(t.SearchInclude) > 0 {
+		t.SearchInclude = append(t.SearchInclude, typ+":*")
+	}
+	for _, source := range s.Types {
+		for _, p := range fhir.SearchParams(source) {
+			rule := includeRule{source: source}
+			if p.Kind == fhir.ReferenceParam && slices.Contains(p.Targets, typ) && rule.reachable(typ) == nil {
+				t.SearchRevInclude = append(t.SearchRevInclude, source+":"+p.Name)
+			}
 		}
 	}
 	switch typ {
 	case "Composition":
 		t.Operation = []operation{{"document", "http://hl7.org/fhir/OperationDefinition/Composition-document"}}
 	case "Patient":
-		t.Operation = []operation{{profileOperation, base + "/OperationDefinition/" + profileOperation}}
+		t.Operation = []operation{
+			{"everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"},
+			{profileOperation, base + "/OperationDefinition/" + profileOperation},
+		}
 	}
 	return t
 }

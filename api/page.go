@@ -189,15 +189,11 @@ func (r *request) pageLink(path, scope string, p page) string {
 	return r.base() + "/" + path + "?" + pageParam + "=" + base64.RawURLEncoding.EncodeToString(sealed)
 }
 
-// pageSelf is the absolute address of this answer: of the page link itself when
-// it is one, else with the parameters that were used.
-func (r *request) pageSelf(path string, used []pair, paged bool) string {
+// address is the absolute address of a path with its parameters.
+func (r *request) address(path string, pairs []pair) string {
 	address := r.base() + "/" + path
-	if paged {
-		return address + "?" + r.c.Request.URL.RawQuery
-	}
-	if len(used) > 0 {
-		address += "?" + encodePairs(used)
+	if len(pairs) > 0 {
+		address += "?" + encodePairs(pairs)
 	}
 	return address
 }

@@ -253,7 +253,8 @@ func TestManyCandidates(t *testing.T) {
 }
 
 func FuzzSearch(f *testing.F) {
-	for _, s := range []string{"name=a", "_count=5&_sort=-birthdate", "_page=AAAA", "a=%zz", "_include=*&_total=accurate", "birthdate=ge1970,2000&name:exact=\\,", ";&&=&"} {
+	for _, s := range []string{"name=a", "_count=5&_sort=-birthdate", "_page=AAAA", "a=%zz", "_include=*&_total=accurate", "birthdate=ge1970,2000&name:exact=\\,", ";&&=&",
+		"_summary=true&_revinclude=Coverage:patient", "_elements=name,birthDate&_revinclude:iterate=Composition:author", "race:not=a|b&phone=1&_summary=text", "start=2020&end=2021&_type=Patient,Coverage&_since=2020"} {
 		f.Add(s)
 	}
 	var once sync.Once
@@ -266,17 +267,19 @@ func FuzzSearch(f *testing.F) {
 			c.Failed = func(route string, err error) { panic(fmt.Sprint(route, err)) }
 			handler = api.New(c)
 		})
-		req := httptest.NewRequest(http.MethodGet, "/fhir/Patient", nil)
-		req.URL.RawQuery = query
-		req.Header.Set("Authorization", "Bearer "+key)
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, req)
-		var body map[string]any
-		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
-			t.Fatalf("%q: %v in %s", query, err, w.Body)
-		}
-		if w.Code != 200 && body["resourceType"] != "OperationOutcome" {
-			t.Fatalf("%q: %d %s", query, w.Code, w.Body)
+		for _, path := range []string{"/fhir/Patient", "/fhir/Patient/p1/$everything"} {
+			req := httptest.NewRequest(http.MethodGet, path, nil)
+			req.URL.RawQuery = query
+			req.Header.Set("Authorization", "Bearer "+key)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, req)
+			var body map[string]any
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+				t.Fatalf("%q: %v in %s", query, err, w.Body)
+			}
+			if w.Code != 200 && body["resourceType"] != "OperationOutcome" {
+				t.Fatalf("%q: %d %s", query, w.Code, w.Body)
+			}
 		}
 	})
 }

@@ -36,8 +36,9 @@ type View interface {
 
 	// Scan calls fn for the current, not deleted resources of the type in one
 	// member's record, or of all when member is empty and all is true, in the
-	// order of (member, id), starting after the given pair. Body is left out
-	// (Read gets it); Index is there.
+	// order of (member, id), starting after the given pair. An empty member
+	// without all means the resources of no member. Body is left out (Read gets
+	// it); Index is there. fn may read and scan in the same view.
 	Scan(resourceType, member string, all bool, afterMember, afterID string, fn func(v fhir.Version) bool) error
 
 	// Postings calls fn for the candidates whose posting of the parameter has a

@@ -33,6 +33,22 @@ func badParameter(name, format string, args ...any) problem {
 	return problem{status: http.StatusBadRequest, code: "invalid", text: "parameter " + shownName(name) + ": " + fmt.Sprintf(format, args...)}
 }
 
+// notSupported is the answer to a parameter that asks for what there is not: the
+// kind of error that a lenient search leaves out.
+func notSupported(name, format string, args ...any) problem {
+	p := badParameter(name, format, args...)
+	p.code = "not-supported"
+	return p
+}
+
+// tooCostly is the answer to a parameter that asks for more than is done for one
+// request.
+func tooCostly(name, format string, args ...any) problem {
+	p := badParameter(name, format, args...)
+	p.code = "too-costly"
+	return p
+}
+
 func shownName(name string) string {
 	if len(name) == 0 || len(name) > 64 {
 		return "(of unlikely name)"

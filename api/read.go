@@ -79,6 +79,7 @@ func (s *server) history(r *request) error {
 	if err != nil {
 		return err
 	}
+	self := r.address(id.String()+"/_history", pairs)
 	if paged {
 		pairs = page.pairs
 	}
@@ -106,7 +107,7 @@ func (s *server) history(r *request) error {
 	if since.Low == fhir.Always.Low {
 		b.total(newest.Number)
 	}
-	b.link("self", r.pageSelf(id.String()+"/_history", pairs, paged))
+	b.link("self", self)
 	if more {
 		page.commit, page.pairs, page.before = view.Number(), pairs, versions[len(versions)-1].Number
 		b.link("next", r.pageLink(id.String()+"/_history", scope, page))

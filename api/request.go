@@ -25,7 +25,12 @@ const (
 	probes                  // anyone, in plain text
 )
 
-const maxURL = 8 << 10
+// Addresses that callers make are bounded by maxURL; a page link of ours carries
+// what was sent by POST.
+const (
+	maxURL     = 8 << 10
+	maxPageURL = 2 * maxForm
+)
 
 // request is one request on its way. It is used by one goroutine.
 type request struct {
@@ -61,7 +66,11 @@ func (s *server) handle(route string, who audience, fn func(*request) error) gin
 // admit decides whether the request is heard at all.
 func (r *request) admit(who audience) error {
 	q := r.c.Request
-	if len(q.RequestURI) > maxURL {
+	limit := maxURL
+	if strings.HasPrefix(q.URL.RawQuery, pageParam+"=") {
+		limit = maxPageURL
+	}
+	if len(q.RequestURI) > limit {
 		return problem{status: http.StatusRequestURITooLong, code: "too-long", text: "the address is too long: use POST [type]/_search"}
 	}
 	if who == clients {

@@ -2,20 +2,24 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/tributary-health/tributary/fhir"
 )
 
+// What bounds the work of one request.
 const (
-	defaultCount = 50
-	maxCount     = 1000
-	maxForm      = 64 << 10
+	defaultCount  = 50
+	maxCount      = 1000
+	maxForm       = 64 << 10
+	maxCriteria   = 64
+	maxValues     = 1000 // over all criteria
+	maxSorts      = 5
+	maxIncludes   = 32   // rules
+	maxIncluded   = 5000 // resources beside the matches of a page
+	maxSubsetting = 100  // names in _elements
 )
 
 // query is one search, parsed. What it found is ordered by sort, then by member
@@ -23,10 +27,12 @@ const (
 type query struct {
 	typ      string
 	criteria []fhir.Criterion
-	includes []string // reference parameters of typ, "*" for all, with ":Type" to narrow
+	includes []includeRule
 	sort     []sortBy
 	count    int
 	summary  bool   // count only
+	form     string // of what is sent: "", true, text or data
+	elements *fhir.Subset
 	total    string // "", none, estimate or accurate
 	used     []pair // the parameters that had an effect, as they were sent
 }
@@ -82,6 +88,7 @@ func (r *request) runSearch(typ string, pairs []pair) error {
 	if err != nil {
 		return err
 	}
+	sent := pairs
 	if paged {
 		pairs = page.pairs
 	}
@@ -97,10 +104,14 @@ func (r *request) runSearch(typ string, pairs []pair) error {
 	if err != nil {
 		return err
 	}
-	return r.sendFound(view, q, found, page, paged)
+	self := r.address(typ, q.used)
+	if paged {
+		self = r.address(typ, sent)
+	}
+	return r.sendFound(view, q, found, page, self)
 }
 
-func (r *request) sendFound(view View, q *query, found *results, at page, paged bool) error {
+func (r *request) sendFound(view View, q *query, found *results, at page, self string) error {
 	b := r.newBundle("searchset")
 	defer b.release()
 	if found.counted {
@@ -109,7 +120,7 @@ func (r *request) sendFound(view View, q *query, found *results, at page, paged 
 	} else if at.total > 0 {
 		b.total(at.total - 1)
 	}
-	b.link("self", r.pageSelf(q.typ, q.used, paged))
+	b.link("self", self)
 	hits := found.hits
 	switch {
 	case q.summary:
@@ -124,151 +135,47 @@ func (r *request) sendFound(view View, q *query, found *results, at page, paged 
 		if err := hits[i].load(view); err != nil {
 			return err
 		}
-		b.searchEntry(hits[i].Version, "match")
 	}
-	if err := r.include(view, q, hits, b); err != nil {
+	included, err := r.include(view, q, hits)
+	if err != nil {
 		return err
+	}
+	matches, others := q.subsets()
+	for i := range hits {
+		b.searchEntry(hits[i].Version, "match", matches(q.typ))
+	}
+	for i := range included {
+		b.searchEntry(included[i], "include", others(included[i].Type))
 	}
 	r.send(http.StatusOK, b.bytes())
 	return nil
 }
 
-// include adds what the matches refer to, each once, as far as the caller may
-// see it.
-func (r *request) include(view View, q *query, hits []hit, b *bundle) error {
-	if len(q.includes) == 0 {
-		return nil
+// subsets returns what is sent of the matches and of the included resources, by
+// type; nil stands for all.
+func (q *query) subsets() (matches, others func(resourceType string) *fhir.Subset) {
+	whole := func(string) *fhir.Subset { return nil }
+	if q.elements != nil {
+		return func(string) *fhir.Subset { return q.elements }, whole
 	}
-	seen := make(map[fhir.ResourceID]bool, len(hits))
-	for i := range hits {
-		seen[hits[i].ResourceID] = true
-	}
-	for i := range hits {
-		for _, include := range q.includes {
-			param, target, _ := strings.Cut(include, ":")
-			for _, id := range fhir.References(hits[i].Index, q.typ, param) {
-				if seen[id] || target != "" && id.Type != target || !r.types[id.Type] || !r.caller.MayRead(id.Type) {
-					continue
-				}
-				seen[id] = true
-				v, ok, err := view.Read(id)
-				if err != nil {
-					return fmt.Errorf("api: include %s: %w", id, err)
-				}
-				if ok && !v.Deleted {
-					b.searchEntry(v, "include")
-				}
+	made := map[string]*fhir.Subset{}
+	each := func(of func(string) *fhir.Subset) func(string) *fhir.Subset {
+		return func(resourceType string) *fhir.Subset {
+			if made[resourceType] == nil {
+				made[resourceType] = of(resourceType)
 			}
+			return made[resourceType]
 		}
 	}
-	return nil
-}
-
-// parseSearch reads the parameters. An unknown one is an error, unless the
-// caller asks for leniency; a known one that is wrong always is.
-func (r *request) parseSearch(typ string, pairs []pair) (*query, error) {
-	q := &query{typ: typ, count: defaultCount}
-	lenient := false
-	for _, prefer := range r.c.Request.Header["Prefer"] {
-		lenient = lenient || strings.Contains(strings.ReplaceAll(prefer, " ", ""), "handling=lenient")
-	}
-	base := r.base()
-	for _, p := range pairs {
-		handled, err := q.control(p)
-		if !handled && err == nil {
-			var c fhir.Criterion
-			if c, err = fhir.ParseCriterion(typ, p.name, p.value, base); err == nil {
-				q.criteria = append(q.criteria, c)
-			}
-		}
-		var param *fhir.ParamError
-		if lenient && errors.As(err, &param) && param.Unknown {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if p.name != "_format" && p.name != "_pretty" {
-			q.used = append(q.used, p)
-		}
-	}
-	if q.count == 0 {
-		q.summary = true
-	}
-	return q, nil
-}
-
-// control takes the parameters that say how to answer; handled is false for one
-// that says what to find.
-func (q *query) control(p pair) (handled bool, err error) {
-	switch p.name {
-	case "_format", "_pretty":
-		return true, nil
-	case "_count", "_summary", "_total", "_sort":
-		for _, before := range q.used {
-			if before.name == p.name {
-				return true, badParameter(p.name, "is given more than once")
-			}
-		}
-	}
-	switch p.name {
-	case "_count":
-		q.count, err = parseCount(p.value)
-	case "_summary":
-		if p.value != "count" && p.value != "false" {
-			return true, badParameter(p.name, "want count or false")
-		}
-		q.summary = p.value == "count"
-	case "_total":
-		if p.value != "none" && p.value != "estimate" && p.value != "accurate" {
-			return true, badParameter(p.name, "want none, estimate or accurate")
-		}
-		q.total = p.value
-	case "_include":
-		return true, q.addInclude(p.value)
-	case "_sort":
-		return true, q.addSort(p.value)
+	switch q.form {
+	case "true":
+		matches = each(fhir.SummarySubset)
+	case "text":
+		matches = each(fhir.TextSubset)
+	case "data":
+		matches = each(func(string) *fhir.Subset { return fhir.DataSubset() })
 	default:
-		return false, nil
+		matches = whole
 	}
-	return true, err
-}
-
-func parseCount(value string) (int, error) {
-	n, err := strconv.ParseUint(value, 10, 32)
-	if err != nil || n > maxCount {
-		return 0, badParameter("_count", "want a number from 0 to %d", maxCount)
-	}
-	return int(n), nil
-}
-
-func (q *query) addInclude(value string) error {
-	source, param, ok := strings.Cut(value, ":")
-	if value == "*" {
-		source, param, ok = q.typ, "*", true
-	}
-	name, _, _ := strings.Cut(param, ":")
-	if !ok || source != q.typ {
-		return badParameter("_include", "want %s:parameter or %s:parameter:Type", q.typ, q.typ)
-	}
-	known := name == "*"
-	for _, p := range fhir.SearchParams(q.typ) {
-		known = known || p.Name == name && p.Kind == fhir.ReferenceParam
-	}
-	if !known {
-		return badParameter("_include", "%s has no such reference parameter", q.typ)
-	}
-	q.includes = append(q.includes, param)
-	return nil
-}
-
-func (q *query) addSort(value string) error {
-	for rule := range strings.SplitSeq(value, ",") {
-		param, descending := strings.CutPrefix(rule, "-")
-		if _, ok := fhir.SortKey(nil, fhir.Version{ResourceID: fhir.ResourceID{Type: q.typ}}, param, descending); !ok {
-			return badParameter("_sort", "want _id, _lastUpdated or a date parameter of %s", q.typ)
-		}
-		q.sort = append(q.sort, sortBy{param, descending})
-	}
-	return nil
+	return matches, matches
 }

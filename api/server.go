@@ -134,6 +134,7 @@ func (s *server) routes(e *gin.Engine) {
 		read         = s.handle("read", clients, s.read)
 		vread        = s.handle("vread", clients, s.vread)
 		history      = s.handle("history", clients, s.history)
+		everything   = s.handle("everything", clients, s.everything)
 		profile      = s.handle("medication-profile", clients, s.medicationProfile)
 		document     = s.handle("document", clients, s.document)
 		nothing      = s.handle("none", open, noPath)
@@ -159,6 +160,8 @@ func (s *server) routes(e *gin.Engine) {
 			history(c)
 		case what == "$medication-profile" && typ == "Patient":
 			profile(c)
+		case what == "$everything" && typ == "Patient":
+			everything(c)
 		case what == "$document" && typ == "Composition":
 			document(c)
 		default:

@@ -3,6 +3,7 @@ package fhir
 import (
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -31,11 +32,13 @@ type criterionValue struct {
 	prefix    string
 	dates     DateRange
 	target    ResourceID // Type is empty for a bare id
+	number    *big.Rat
+	half      *big.Rat // of the unit of the number's last digit
 }
 
 // ParamError says what is wrong with a search parameter. It names the
 // parameter and never quotes a value. Unknown says that the type has no such
-// parameter.
+// parameter, or none that is supported: what a lenient search leaves out.
 type ParamError struct {
 	Param   string
 	Reason  string
@@ -56,7 +59,7 @@ func ParseCriterion(resourceType, nameAndModifier, value, base string) (Criterio
 	}
 	if c.param = findParam(resourceType, name); c.param == nil {
 		if first, _, chained := strings.Cut(name, "."); chained && findParam(resourceType, first) != nil {
-			return fail(false, "chained search is not supported")
+			return fail(true, "chained search is not supported")
 		}
 		return fail(true, "%s has no such search parameter", resourceType)
 	}
@@ -87,9 +90,13 @@ func ParseCriterion(resourceType, nameAndModifier, value, base string) (Criterio
 	return c, nil
 }
 
+// Values returns how many alternatives the criterion has: what matching one
+// resource costs.
+func (c *Criterion) Values() int { return max(1, len(c.values)) }
+
 var (
-	idParam          = &SearchParam{Name: "_id", Kind: TokenParam}
-	lastUpdatedParam = &SearchParam{Name: "_lastUpdated", Kind: DateParam}
+	idParam          = &SearchParam{Name: "_id", Kind: TokenParam, stored: "_id"}
+	lastUpdatedParam = &SearchParam{Name: "_lastUpdated", Kind: DateParam, stored: "_lastUpdated"}
 )
 
 func findParam(resourceType, name string) *SearchParam {
@@ -142,8 +149,31 @@ func (c *Criterion) parse(raw, base string) (v criterionValue, err error) {
 		v.dates, err = ParseDate(raw)
 	case ReferenceParam:
 		return c.parseReference(unescape(raw), base)
+	case QuantityParam:
+		return parseQuantity(raw)
 	}
 	return v, err
+}
+
+var errQuantity = errors.New("not a quantity: want number, number||unit or number|system|code, with or without a prefix")
+
+func parseQuantity(raw string) (v criterionValue, err error) {
+	parts := splitEscaped(raw, '|')
+	if len(parts) != 1 && len(parts) != 3 {
+		return v, errQuantity
+	}
+	ok := false
+	if v.prefix, parts[0] = cutPrefix(unescape(parts[0])); parts[0] != "" {
+		v.number, v.half, ok = numberOf(parts[0])
+	}
+	if !ok {
+		return v, errQuantity
+	}
+	if v.anyCode = len(parts) == 1; !v.anyCode {
+		v.system, v.text = unescape(parts[1]), unescape(parts[2])
+		v.anyCode = v.system == "" && v.text == ""
+	}
+	return v, nil
 }
 
 func (c *Criterion) parseToken(raw string) (v criterionValue, err error) {
@@ -155,8 +185,10 @@ func (c *Criterion) parseToken(raw string) (v criterionValue, err error) {
 		}
 	case len(parts) == 1:
 		v.text, v.anySystem = unescape(parts[0]), true
+		v.folded = foldToken(v.text)
 	case len(parts) == 2:
 		v.system, v.text = unescape(parts[0]), unescape(parts[1])
+		v.folded = foldToken(v.text)
 		if v.anyCode = v.text == ""; v.anyCode && v.system == "" {
 			return v, errNoValue
 		}
@@ -233,4 +265,31 @@ func unescape(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// foldToken returns a token as tokens are compared where case does not count:
+// Latin capitals made small, and nothing else.
+func foldToken(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+// equalToken reports whether token is folded, but for the case of Latin letters.
+func equalToken(token []byte, folded string) bool {
+	if len(token) != len(folded) {
+		return false
+	}
+	for i, c := range token {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != folded[i] {
+			return false
+		}
+	}
+	return true
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // Fold returns text as string search compares it: lower case, without accents
-// and other combining marks, runs of blanks made one.
+// and other combining marks, runs of blanks made one. Latin letters that only
+// look like an accented one, or like two, become those.
 func Fold(text string) string {
 	if folded, ok := foldASCII(text); ok {
 		return folded
@@ -26,10 +27,19 @@ func Fold(text string) string {
 				b.WriteByte(' ')
 				blank = false
 			}
-			b.WriteRune(unicode.ToLower(r))
+			r = unicode.ToLower(r)
+			if plain, ok := plainLetters[r]; ok {
+				b.WriteString(plain)
+				continue
+			}
+			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+var plainLetters = map[rune]string{
+	'ß': "ss", 'æ': "ae", 'œ': "oe", 'ø': "o", 'ł': "l", 'đ': "d", 'ð': "d", 'þ': "th", 'ı': "i",
 }
 
 func foldASCII(text string) (string, bool) {

@@ -14,36 +14,62 @@ type searchTable struct {
 	root   *pathNode
 }
 
-// pathNode is one step of the paths: what lies below it, and the parameters
-// whose path ends here.
+// pathNode is one step of the paths: what lies below it, what lies below it in
+// some of the items only, and the parameters whose path ends here.
 type pathNode struct {
 	below map[string]*pathNode
+	some  []someNode
 	ends  []int
+}
+
+// someNode is the step to those items of the element that satisfy only.
+type someNode struct {
+	name string
+	only Only
+	node *pathNode
 }
 
 var (
 	searchTypes  = slices.Sorted(maps.Keys(parameters))
 	searchTables = buildTables()
-	anyTable     = newSearchTable(anyParameters)
+	anyTable     = newSearchTable("", anyParameters)
 )
 
 func buildTables() map[string]*searchTable {
 	tables := make(map[string]*searchTable, len(parameters))
 	for name, params := range parameters {
-		tables[name] = newSearchTable(params)
+		tables[name] = newSearchTable(name, params)
 	}
 	return tables
 }
 
-func newSearchTable(params []SearchParam) *searchTable {
+func newSearchTable(resourceType string, params []SearchParam) *searchTable {
 	t := &searchTable{params: slices.Clone(params), root: &pathNode{}}
 	slices.SortStableFunc(t.params, func(a, b SearchParam) int { return strings.Compare(a.Name, b.Name) })
-	for i, p := range t.params {
+	for i := range t.params {
+		p := &t.params[i]
+		p.Definition = definitionOf(resourceType, p.Name)
+		if p.stored = storedAs(t.params[:i], p); p.stored != p.Name {
+			continue
+		}
 		for _, path := range p.Paths {
-			t.root.add(strings.Split(path, "."), i)
+			t.root.add(strings.Split(path, "."), p.Only, i)
 		}
 	}
 	return t
+}
+
+// storedAs finds the earlier parameter that has the same values, so that they
+// are kept once: a member's search reads all of its entries.
+func storedAs(before []SearchParam, p *SearchParam) string {
+	for i := range before {
+		q := &before[i]
+		if q.Posted == p.Posted && q.Kind == p.Kind && q.Only == p.Only && q.System == p.System &&
+			slices.Equal(q.Paths, p.Paths) && slices.Equal(q.Targets, p.Targets) {
+			return q.stored
+		}
+	}
+	return p.Name
 }
 
 // tableOf returns the type's own table, for another FHIR type the one that all
@@ -58,20 +84,25 @@ func tableOf(resourceType string) *searchTable {
 	return anyTable
 }
 
-func (n *pathNode) add(path []string, param int) {
-	if len(path) == 0 {
+// add grows the path; only holds for its first step.
+func (n *pathNode) add(path []string, only Only, param int) {
+	switch {
+	case len(path) == 0:
 		n.ends = append(n.ends, param)
-		return
+	case only != Only{}:
+		n.some = append(n.some, someNode{path[0], only, &pathNode{}})
+		n.some[len(n.some)-1].node.add(path[1:], Only{}, param)
+	default:
+		if n.below == nil {
+			n.below = make(map[string]*pathNode)
+		}
+		next := n.below[path[0]]
+		if next == nil {
+			next = &pathNode{}
+			n.below[path[0]] = next
+		}
+		next.add(path[1:], Only{}, param)
 	}
-	if n.below == nil {
-		n.below = make(map[string]*pathNode)
-	}
-	next := n.below[path[0]]
-	if next == nil {
-		next = &pathNode{}
-		n.below[path[0]] = next
-	}
-	next.add(path[1:], param)
 }
 
 func (t *searchTable) param(name string) *SearchParam {
@@ -90,6 +121,7 @@ func (t *searchTable) param(name string) *SearchParam {
 //	string     length of text, text, folded text
 //	date       low, high: 8 bytes each, big endian, sign flipped
 //	reference  "Type/id", or the URL as it stands
+//	quantity   number, system, code, unit: each with its length before it
 const indexFormat = 1
 
 // indexer holds the values of one resource while it is walked.
@@ -152,15 +184,34 @@ func (x *indexer) walk(value []byte, node *pathNode) {
 	for _, param := range node.ends {
 		x.add(param, value)
 	}
-	if node.below == nil {
+	if node.below == nil && node.some == nil {
 		return
 	}
 	_ = EachMember(value, func(name, v []byte) bool {
 		if next := node.below[string(name)]; next != nil {
 			x.walk(v, next)
 		}
+		for i := range node.some {
+			if node.some[i].name == string(name) {
+				x.walkSome(v, &node.some[i])
+			}
+		}
 		return true
 	})
+}
+
+// walkSome walks the items that satisfy the step's condition.
+func (x *indexer) walkSome(value []byte, some *someNode) {
+	if len(value) > 0 && value[0] == '[' {
+		_ = EachItem(value, func(item []byte) bool {
+			x.walkSome(item, some)
+			return true
+		})
+		return
+	}
+	if text, ok := Text(Member(value, some.only.Member)); ok && text == some.only.Value {
+		x.walk(value, some.node)
+	}
 }
 
 func (x *indexer) add(param int, value []byte) {
@@ -178,11 +229,42 @@ func (x *indexer) add(param int, value []byte) {
 			x.put(param)
 		}
 	case ReferenceParam:
-		if s, ok := Text(Member(value, "reference")); ok && s != "" {
-			x.value = append(x.value[:0], unversioned(s)...)
+		x.addReference(param, value)
+	case QuantityParam:
+		if q, ok := quantityOf(value); ok {
+			x.value = q.append(x.value[:0])
 			x.put(param)
 		}
 	}
+}
+
+// addReference takes a Reference with an address, unless that is of a type that
+// the parameter does not lead to.
+func (x *indexer) addReference(param int, value []byte) {
+	s, ok := Text(Member(value, "reference"))
+	if !ok || s == "" {
+		return
+	}
+	targets := x.table.params[param].Targets
+	s = unversioned(s)
+	if typ := typeInReference(s); targets != nil && typ != "" && !slices.Contains(targets, typ) {
+		return
+	}
+	x.value = append(x.value[:0], s...)
+	x.put(param)
+}
+
+// typeInReference reads the type from "Type/id" or ".../Type/id"; empty for a
+// reference of another form.
+func typeInReference(s string) string {
+	slash := strings.LastIndexByte(s, '/')
+	if slash < 0 {
+		return ""
+	}
+	if s = s[strings.LastIndexByte(s[:slash], '/')+1 : slash]; !validType(s) {
+		return ""
+	}
+	return s
 }
 
 // put adds x.value to the parameter's block.
@@ -324,6 +406,9 @@ func indexed(index []byte, param string) []byte {
 		block, rest, ok := cutSized(rest)
 		if !ok || string(name) == param {
 			return block
+		}
+		if string(name) > param { // names are in order
+			return nil
 		}
 		b = rest
 	}

@@ -1,6 +1,9 @@
 package fhir
 
-import "strings"
+import (
+	"math/big"
+	"strings"
+)
 
 // Match reports whether the resource satisfies the criterion, by its Index,
 // id and time; Body is not looked at. A deleted version matches nothing.
@@ -16,7 +19,7 @@ func (c *Criterion) Match(v Version) bool {
 		low := v.Updated.Truncate(1e6).UnixMicro()
 		return c.any(func(want *criterionValue) bool { return want.matchDate(DateRange{low, low + 1000}) })
 	}
-	block := indexed(v.Index, c.name)
+	block := indexed(v.Index, c.param.stored)
 	if c.modifier == "missing" {
 		return c.missing == (len(block) == 0)
 	}
@@ -48,18 +51,63 @@ func (c *Criterion) matchValue(want *criterionValue, value []byte) bool {
 		return ok && want.matchDate(r)
 	case ReferenceParam:
 		return want.matchReference(value)
+	case QuantityParam:
+		return want.matchQuantity(value)
 	}
 	return false
 }
 
 // matchToken compares with a stored token. A bare code has the implied system of
-// its element, and none: both spellings find it.
+// its element, and none: both spellings find it. Its codes are FHIR's own, where
+// case counts; of other code systems and of identifiers that is not known, and so
+// it does not count, as the specification advises.
 func (v *criterionValue) matchToken(value []byte, implied string) bool {
 	system, code := cutToken(value)
-	if !v.anyCode && string(code) != v.text {
+	switch {
+	case v.anyCode:
+	case implied != "" && string(code) != v.text, implied == "" && !equalToken(code, v.folded):
 		return false
 	}
 	return v.anySystem || string(system) == v.system || len(system) == 0 && implied != "" && v.system == implied
+}
+
+// matchQuantity compares numbers as they were written: "5.4" is anything that
+// rounds to it.
+func (v *criterionValue) matchQuantity(value []byte) bool {
+	q, ok := cutQuantity(value)
+	if !ok {
+		return false
+	}
+	switch {
+	case v.anyCode:
+	case v.system != "" && (q.system != v.system || v.text != "" && q.code != v.text):
+		return false
+	case v.system == "" && q.code != v.text && q.unit != v.text:
+		return false
+	}
+	number, _, ok := numberOf(q.number)
+	if !ok {
+		return false
+	}
+	compared := number.Cmp(v.number)
+	switch v.prefix {
+	case "gt", "sa":
+		return compared > 0
+	case "lt", "eb":
+		return compared < 0
+	case "ge":
+		return compared >= 0
+	case "le":
+		return compared <= 0
+	}
+	off := new(big.Rat).Sub(number, v.number)
+	off.Abs(off)
+	if v.prefix == "ap" { // a tenth of what is asked for
+		tenth := new(big.Rat).Quo(v.number, big.NewRat(10, 1))
+		return off.Cmp(tenth.Abs(tenth)) <= 0
+	}
+	same := off.Cmp(v.half) < 0 || compared < 0 && off.Cmp(v.half) == 0
+	return same == (v.prefix == "eq")
 }
 
 func (v *criterionValue) matchString(value []byte, modifier string) bool {

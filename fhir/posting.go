@@ -14,8 +14,8 @@ type Posting struct {
 	Value []byte
 }
 
-// Postings returns the postings of a resource of the type: identifiers, names
-// and birth dates, each distinct one once. Everything else is searched within
+// Postings returns the postings of a resource of the type (identifiers, names,
+// birth dates, whose role it is), each distinct one once. Everything else is searched within
 // a member's record, by Index alone.
 func Postings(resourceType string, body []byte) []Posting {
 	x := newIndexer(resourceType, body)
@@ -40,15 +40,15 @@ func Postings(resourceType string, body []byte) []Posting {
 	return postings
 }
 
-// postedValue turns an indexed value into a posting's: a token's code before its
-// system, so that either the code alone or both are one range; a string folded;
-// a date as it is, by its low end.
+// postedValue turns an indexed value into a posting's: a token's code, folded,
+// before its system, so that either the code alone or both are one range; a
+// string folded; a date as it is, by its low end; a reference as it is.
 func postedValue(kind ParamKind, value []byte) []byte {
 	switch kind {
 	case TokenParam:
 		system, code := cutToken(value)
 		out := make([]byte, 0, len(code)+1+len(system))
-		return append(append(append(out, code...), 0), system...)
+		return append(append(append(out, foldToken(string(code))...), 0), system...)
 	case StringParam:
 		_, folded, _ := cutSized(value)
 		return slices.Clone(folded)
@@ -70,8 +70,12 @@ func (c *Criterion) PostingRanges() (ranges []PostingRange, ok bool) {
 	if c.param == nil || !c.param.Posted && c.param.PostedAs == "" {
 		return nil, false
 	}
-	if c.modifier != "" && c.modifier != "exact" {
-		return nil, false
+	switch c.modifier {
+	case "", "exact":
+	default:
+		if c.param.Kind != ReferenceParam || c.modifier == "missing" { // else a type
+			return nil, false
+		}
 	}
 	name := c.param.Name
 	if c.param.PostedAs != "" {
@@ -93,9 +97,9 @@ func (v *criterionValue) postingRange(kind ParamKind) (low, high []byte, ok bool
 		if v.anyCode {
 			return nil, nil, false
 		}
-		low = append([]byte(v.text), 0)
+		low = append([]byte(v.folded), 0)
 		if v.anySystem {
-			return low, append([]byte(v.text), 1), true
+			return low, append([]byte(v.folded), 1), true
 		}
 		low = append(low, v.system...)
 		return low, append(slices.Clone(low), 0), true
@@ -107,6 +111,11 @@ func (v *criterionValue) postingRange(kind ParamKind) (low, high []byte, ok bool
 		return low, after(low), true
 	case DateParam:
 		return v.datePostingRange()
+	case ReferenceParam:
+		if low = []byte(v.text); v.text == "" {
+			low = []byte(v.target.String())
+		}
+		return low, append(slices.Clone(low), 0), v.text != "" || v.target.Type != ""
 	}
 	return nil, nil, false
 }

@@ -10,7 +10,7 @@ func References(index []byte, resourceType, param string) []ResourceID {
 		if p.Kind != ReferenceParam || param != "*" && param != p.Name {
 			continue
 		}
-		eachValue(indexed(index, p.Name), func(value []byte) bool {
+		eachValue(indexed(index, p.stored), func(value []byte) bool {
 			if id, ok := ParseReference(string(value)); ok {
 				ids = append(ids, id)
 			}

@@ -1,7 +1,5 @@
 package fhir
 
-import "slices"
-
 // ParamKind is the type of a search parameter, in FHIR's word.
 type ParamKind string
 
@@ -11,36 +9,72 @@ const (
 	StringParam    ParamKind = "string"
 	DateParam      ParamKind = "date"
 	ReferenceParam ParamKind = "reference"
+	QuantityParam  ParamKind = "quantity"
 )
 
 // SearchParam is one search parameter of one resource type. Paths lead to its
-// elements; lists on the way are walked. Targets are the types a reference may
-// point at. System is that of elements which are bare codes. Member says that
-// the reference is to the Patient whose record the resource belongs to. Posted
-// says that its values are findable across members (see Postings); PostedAs
-// names another parameter whose postings include this one's values.
+// elements; lists on the way are walked, and Only says which items of the first
+// element count. Targets are the types a reference may point at: one that names
+// another type is no value of the parameter. System is that of elements which
+// are bare codes: those are compared case by case, other tokens are not. Member
+// says that the reference is to the Patient whose record the resource belongs
+// to. Posted says that its values are findable across members (see Postings);
+// PostedAs names another parameter whose postings include this one's values.
+// Definition is the canonical address of the SearchParameter, of US Core or CARIN
+// Blue Button; Note describes one that R4 does not have under this name, or has
+// with another meaning.
 type SearchParam struct {
-	Name     string
-	Kind     ParamKind
-	Paths    []string
-	Targets  []string
-	System   string
-	Member   bool
-	Posted   bool
-	PostedAs string
+	Name       string
+	Kind       ParamKind
+	Paths      []string
+	Only       Only
+	Targets    []string
+	System     string
+	Member     bool
+	Posted     bool
+	PostedAs   string
+	Definition string
+	Note       string
+
+	// stored is the name that the values are indexed under: parameters that mean
+	// the same elements share them.
+	stored string
+}
+
+// Only narrows a path to the items whose Member has the value Value: the
+// extensions of one url, the telecoms of one system. The zero Only takes all.
+type Only struct {
+	Member, Value string
 }
 
 // SearchTypes lists the resource types that have search parameters of their
 // own, in alphabetical order. The caller MUST NOT modify it.
 func SearchTypes() []string { return searchTypes }
 
-// SearchParams lists the parameters of the type beside _id and _lastUpdated; nil
-// for what is no resource type. The caller MUST NOT modify it.
+// SearchParams lists the parameters of the type beside _id and _lastUpdated, by
+// name; nil for what is no resource type. The caller MUST NOT modify it.
 func SearchParams(resourceType string) []SearchParam {
 	if t := tableOf(resourceType); t != nil {
 		return t.params
 	}
 	return nil
+}
+
+// FindParam returns the parameter of that name; nil if the type has none.
+func FindParam(resourceType, name string) *SearchParam { return findParam(resourceType, name) }
+
+// InRecord reports whether resources of the type belong to members' records, and
+// not to the reference data that all members share.
+func InRecord(resourceType string) bool {
+	if resourceType == "Patient" {
+		return true
+	}
+	for _, p := range SearchParams(resourceType) {
+		if p.Member {
+			return true
+		}
+	}
+	return false
 }
 
 func byToken(name string, paths ...string) SearchParam {
@@ -57,6 +91,10 @@ func byText(name string, paths ...string) SearchParam {
 
 func byDate(name string, paths ...string) SearchParam {
 	return SearchParam{Name: name, Kind: DateParam, Paths: paths}
+}
+
+func byQuantity(name string, paths ...string) SearchParam {
+	return SearchParam{Name: name, Kind: QuantityParam, Paths: paths}
 }
 
 func byReference(name, path string, targets ...string) SearchParam {
@@ -79,6 +117,18 @@ func alsoPosted(p SearchParam, other string) SearchParam {
 	return p
 }
 
+// only narrows the paths to the items that say so.
+func only(member, value string, p SearchParam) SearchParam {
+	p.Only = Only{member, value}
+	return p
+}
+
+// own marks a parameter that R4 does not have, or not like this.
+func own(note string, p SearchParam) SearchParam {
+	p.Note = note
+	return p
+}
+
 const fhirSystem = "http://hl7.org/fhir/"
 
 var (
@@ -91,11 +141,19 @@ var (
 	addressParams = []SearchParam{
 		byText("address", "address.line", "address.city", "address.district", "address.state", "address.postalCode", "address.country", "address.text"),
 		byText("address-city", "address.city"),
-		byText("address-state", "address.state"),
+		byText("address-country", "address.country"),
 		byText("address-postalcode", "address.postalCode"),
+		byText("address-state", "address.state"),
+		byCode("address-use", fhirSystem+"address-use", "address.use"),
+	}
+	telecomParams = []SearchParam{
+		byToken("telecom", "telecom"),
+		only("system", "email", byToken("email", "telecom")),
+		only("system", "phone", byToken("phone", "telecom")),
 	}
 	genderParam = byCode("gender", fhirSystem+"administrative-gender", "gender")
 	anyAuthor   = []string{"Practitioner", "PractitionerRole", "Device", "Patient", "RelatedPerson", "Organization"}
+	anyVisit    = []string{"Encounter", "EpisodeOfCare"}
 )
 
 // anyParameters are those of a type that has none of its own here: what most
@@ -108,105 +166,23 @@ var anyParameters = []SearchParam{
 	byToken("code", "code"), byToken("status", "status"), byToken("category", "category"), byToken("type", "type"),
 }
 
-// parameters is the one place where a resource type's search is declared. A
-// parameter that R4 does not have (`date` of an order, `code` of a dispense) means
-// the element that plays its part.
+// parameters is the one place where a resource type's search is declared.
 var parameters = map[string][]SearchParam{
-	"Patient": slices.Concat(humanNameParams, addressParams, []SearchParam{
-		identifierParam, genderParam,
-		postedParam(byDate("birthdate", "birthDate")),
-		byDate("death-date", "deceasedDateTime"),
-		byToken("active", "active"),
-		byReference("general-practitioner", "generalPractitioner", "Organization", "Practitioner", "PractitionerRole"),
-		byReference("organization", "managingOrganization", "Organization"),
-	}),
-	"Practitioner": slices.Concat(humanNameParams, addressParams, []SearchParam{
-		identifierParam, genderParam,
-		byToken("active", "active"),
-	}),
-	"Organization": slices.Concat(addressParams, []SearchParam{
-		identifierParam,
-		postedParam(byText("name", "name", "alias")),
-		byToken("active", "active"),
-		byToken("type", "type"),
-		byReference("partof", "partOf", "Organization"),
-	}),
-	"Coverage": {
-		identifierParam,
-		byMember("patient", "beneficiary"), byMember("subject", "beneficiary"), byMember("beneficiary", "beneficiary"),
-		byReference("subscriber", "subscriber", "Patient", "RelatedPerson"),
-		byReference("policy-holder", "policyHolder", "Patient", "RelatedPerson", "Organization"),
-		byReference("payor", "payor", "Patient", "RelatedPerson", "Organization"),
-		byCode("status", fhirSystem+"fm-status", "status"),
-		byToken("type", "type"), byToken("class-type", "class.type"), byToken("class-value", "class.value"),
-		byToken("dependent", "dependent"),
-		byDate("date", "period"),
-	},
-	"MedicationRequest": {
-		identifierParam,
-		byMember("patient", "subject"), byMember("subject", "subject"),
-		byToken("code", "medicationCodeableConcept"),
-		byReference("medication", "medicationReference", "Medication"),
-		byCode("status", fhirSystem+"CodeSystem/medicationrequest-status", "status"),
-		byCode("intent", fhirSystem+"CodeSystem/medicationrequest-intent", "intent"),
-		byCode("priority", fhirSystem+"request-priority", "priority"),
-		byToken("category", "category"),
-		byDate("authoredon", "authoredOn"), byDate("date", "authoredOn"),
-		byReference("requester", "requester", anyAuthor...),
-		byReference("encounter", "encounter", "Encounter"),
-		byReference("intended-dispenser", "dispenseRequest.performer", "Organization"),
-		byReference("intended-performer", "performer", anyAuthor...),
-	},
-	"MedicationDispense": {
-		identifierParam,
-		byMember("patient", "subject"), byMember("subject", "subject"),
-		byToken("code", "medicationCodeableConcept"),
-		byReference("medication", "medicationReference", "Medication"),
-		byCode("status", fhirSystem+"CodeSystem/medicationdispense-status", "status"),
-		byToken("type", "type"),
-		byDate("whenhandedover", "whenHandedOver"), byDate("date", "whenHandedOver"), byDate("whenprepared", "whenPrepared"),
-		byReference("prescription", "authorizingPrescription", "MedicationRequest"),
-		byReference("performer", "performer.actor", anyAuthor...),
-		byReference("receiver", "receiver", "Patient", "Practitioner"),
-		byReference("context", "context", "Encounter", "EpisodeOfCare"),
-	},
-	"AllergyIntolerance": {
-		identifierParam,
-		byMember("patient", "patient"), byMember("subject", "patient"),
-		byToken("code", "code", "reaction.substance"),
-		byToken("clinical-status", "clinicalStatus"), byToken("status", "clinicalStatus"),
-		byToken("verification-status", "verificationStatus"),
-		byCode("type", fhirSystem+"allergy-intolerance-type", "type"),
-		byCode("category", fhirSystem+"allergy-intolerance-category", "category"),
-		byCode("criticality", fhirSystem+"allergy-intolerance-criticality", "criticality"),
-		byCode("severity", fhirSystem+"reaction-event-severity", "reaction.severity"),
-		byToken("manifestation", "reaction.manifestation"), byToken("route", "reaction.exposureRoute"),
-		byDate("date", "recordedDate"), byDate("last-date", "lastOccurrence"), byDate("onset", "reaction.onset"),
-		byReference("recorder", "recorder", anyAuthor...),
-		byReference("asserter", "asserter", anyAuthor...),
-	},
-	"Immunization": {
-		identifierParam,
-		byMember("patient", "patient"), byMember("subject", "patient"),
-		byToken("vaccine-code", "vaccineCode"), byToken("code", "vaccineCode"),
-		byCode("status", fhirSystem+"event-status", "status"),
-		byToken("status-reason", "statusReason"), byToken("target-disease", "protocolApplied.targetDisease"),
-		byDate("date", "occurrenceDateTime"),
-		byText("lot-number", "lotNumber"), byText("series", "protocolApplied.series"),
-		byReference("performer", "performer.actor", anyAuthor...),
-		byReference("location", "location", "Location"),
-		byReference("manufacturer", "manufacturer", "Organization"),
-	},
-	"Composition": {
-		identifierParam,
-		byMember("patient", "subject"), byMember("subject", "subject"),
-		byCode("status", fhirSystem+"composition-status", "status"),
-		byToken("type", "type"), byToken("category", "category"), byToken("section", "section.code"),
-		byToken("confidentiality", "confidentiality"),
-		byText("title", "title"),
-		byDate("date", "date"), byDate("period", "event.period"),
-		byReference("author", "author", anyAuthor...),
-		byReference("attester", "attester.party", anyAuthor...),
-		byReference("encounter", "encounter", "Encounter"),
-	},
+	"Patient":              patientParams,
+	"Practitioner":         practitionerParams,
+	"PractitionerRole":     practitionerRoleParams,
+	"Organization":         organizationParams,
+	"Location":             locationParams,
+	"Coverage":             coverageParams,
+	"ExplanationOfBenefit": explanationOfBenefitParams,
+	"Encounter":            encounterParams,
+	"Condition":            conditionParams,
+	"Procedure":            procedureParams,
+	"Observation":          observationParams,
+	"MedicationRequest":    medicationRequestParams,
+	"MedicationDispense":   medicationDispenseParams,
+	"AllergyIntolerance":   allergyIntoleranceParams,
+	"Immunization":         immunizationParams,
+	"Composition":          compositionParams,
+	"Provenance":           provenanceParams,
 }

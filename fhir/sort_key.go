@@ -22,10 +22,11 @@ func SortKey(dst []byte, v Version, param string, descending bool) (key []byte, 
 		if t == nil {
 			return dst, false
 		}
-		if p := t.param(param); p == nil || p.Kind != DateParam {
+		p := t.param(param)
+		if p == nil || p.Kind != DateParam {
 			return dst, false
 		}
-		if key = appendDateKey(dst, indexed(v.Index, param), descending); key[len(dst)] != 0 {
+		if key = appendDateKey(dst, indexed(v.Index, p.stored), descending); key[len(dst)] != 0 {
 			return key, true
 		}
 	}
