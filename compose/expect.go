@@ -119,12 +119,15 @@ func (e *engine) expectReferences(t change.Table, fn func(Expected) error) error
 }
 
 func (e *engine) expectMember(m string, fn func(Expected) error) error {
-	if err := e.rescanNewest(m); err != nil {
+	newest, err := e.rescanNewest(m)
+	if err != nil {
 		return err
 	}
 	id := e.plan.memberID(m)
 	var all []Expected
-	err := e.view(m).whole(func(c composed) error {
+	v := e.view(m)
+	v.newest, v.dated = newestOf(newest), true
+	err = v.whole(func(c composed) error {
 		if c.content != nil {
 			all = append(all, Expected{Root: m, ID: c.id, Member: id, Content: c.content})
 		}

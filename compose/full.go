@@ -46,6 +46,21 @@ func (w *Worker) closeRows() {
 func (w *Worker) snapshotDone(ctx context.Context, r *ready) error {
 	done := r.snapshot
 	w.w.begin(r.source, change.Mark{Position: done.mark.Position, Token: done.mark.Token}, done.mark.Committed)
+	if err := w.settle(ctx, r); err != nil {
+		return err
+	}
+	w.w.end(w.freshness())
+	if h := w.cfg.Hooks.Snapshot; h != nil {
+		for _, t := range done.tables {
+			h(t, w.engine.sources[t.Source].Rows[t.Name])
+		}
+	}
+	return nil
+}
+
+// settle sweeps, in the unit that is open.
+func (w *Worker) settle(ctx context.Context, r *ready) error {
+	done := r.snapshot
 	w.extra.Composed = false
 	w.live()
 	if w.asm.sources[r.source].snap.Again {
@@ -56,12 +71,6 @@ func (w *Worker) snapshotDone(ctx context.Context, r *ready) error {
 			if err := w.sweep(ctx, t, done.incarnation); err != nil {
 				return &Error{Op: "sweep after a snapshot", Table: t, Position: done.mark.Position, Err: err}
 			}
-		}
-	}
-	w.w.end(w.freshness())
-	if h := w.cfg.Hooks.Snapshot; h != nil {
-		for _, t := range done.tables {
-			h(t, w.engine.sources[t.Source].Rows[t.Name])
 		}
 	}
 	return nil
@@ -138,14 +147,16 @@ func (w *Worker) composeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, m := range members {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+	for i := 0; i < len(members); i += workers() {
 		if h := w.cfg.Hooks.Composing; h != nil {
 			h(i, len(members))
 		}
-		if err := r.member(ctx, m, &memberSet{whole: true}); err != nil {
+		chunk := members[i:min(i+workers(), len(members))]
+		sets := make(map[string]*memberSet, len(chunk))
+		for _, m := range chunk {
+			sets[m] = &memberSet{whole: true}
+		}
+		if err := r.members(ctx, chunk, sets); err != nil {
 			return err
 		}
 	}
@@ -170,6 +181,9 @@ func (w *Worker) composeAll(ctx context.Context) error {
 
 // newestCommit is the time of a unit that belongs to no source transaction.
 func (w *Worker) newestCommit() (newest time.Time) {
+	if w.w.recorded != nil {
+		return w.w.recorded.Committed
+	}
 	for _, f := range w.asm.freshness() {
 		if f.Committed.After(newest) {
 			newest = f.Committed

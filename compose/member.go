@@ -190,11 +190,16 @@ func (e *engine) at(table change.Table, route, key string) (p placed, ok bool, e
 
 func (e *engine) findRef(table change.Table, key string) (placed, bool, error) {
 	k := refKey{table, key}
-	if row, ok := e.refs[k]; ok {
+	e.mu.Lock()
+	row, ok := e.refs[k]
+	e.mu.Unlock()
+	if ok {
 		return placed{"", key, row}, true, nil
 	}
 	p, ok, err := e.at(table, "", key)
 	if ok && err == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		if e.refs == nil || len(e.refs) >= maxRefs {
 			e.refs = make(map[refKey]mapping.Row)
 		}

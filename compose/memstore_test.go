@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tributary-health/tributary/change"
@@ -30,8 +32,9 @@ type place struct {
 type memStore struct {
 	committed image
 	work      image // committed and staged
-	calls     int
-	failAt    int // the call that fails, 0 for none
+	calls     atomic.Int64
+	sorting   sync.Mutex // of work.sorted, which reading makes
+	failAt    int        // the call that fails, 0 for none
 	failAfter bool
 	faults    []string
 	staged    int // most versions and rows ever staged in one piece
@@ -77,7 +80,7 @@ func (s *memStore) reopen() {
 }
 
 func (s *memStore) call() error {
-	if s.calls++; s.failAt > 0 && s.calls >= s.failAt {
+	if n := int(s.calls.Add(1)); s.failAt > 0 && n >= s.failAt {
 		return errInjected
 	}
 	return nil
@@ -95,6 +98,8 @@ func (s *memStore) Row(table change.Table, route, key string) ([]byte, error) {
 
 // index sorts the keys by table and route when something changed.
 func (s *memStore) index() map[change.Table]map[string][]string {
+	s.sorting.Lock()
+	defer s.sorting.Unlock()
 	if s.work.sorted == nil {
 		m := map[change.Table]map[string][]string{}
 		for p := range s.work.rows {

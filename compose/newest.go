@@ -71,32 +71,37 @@ func (e *engine) settleNewest(member string, s *memberSet) (bool, error) {
 	return before != after, err
 }
 
-// rescanNewest does so for every table from the rows alone.
-func (e *engine) rescanNewest(member string) error {
+// rescanNewest finds the newest date of every table from the rows alone, and
+// changes nothing.
+func (e *engine) rescanNewest(member string) ([]newestDate, error) {
+	dates := make([]newestDate, 0, len(e.plan.timed))
 	for _, t := range e.plan.timed {
 		stored, err := e.storedNewest(member, t.table)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		now, err := e.scanNewest(t, member)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		e.putNewest(member, t.table, stored, now)
+		dates = append(dates, newestDate{t.table, stored, now})
 	}
-	return nil
+	return dates, nil
 }
 
 // maxDated bounds the members whose newest dates are kept.
 const maxDated = 50_000
 
 // dates returns the newest date of each table in the member's record. The map is
-// kept: putNewest alone changes it.
+// kept: putNewest alone changes it, and never while members are prepared.
 func (e *engine) dates(member string) (map[change.Table]string, error) {
-	if dates, ok := e.dated[member]; ok {
+	e.mu.Lock()
+	dates, ok := e.dated[member]
+	e.mu.Unlock()
+	if ok {
 		return dates, nil
 	}
-	dates := make(map[change.Table]string)
+	dates = make(map[change.Table]string)
 	var bad error
 	err := e.state.rows(newestTable(e.plan.root), member, func(key string, body []byte) bool {
 		t, ok := change.ParseTable(key)
@@ -112,6 +117,8 @@ func (e *engine) dates(member string) (map[change.Table]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if len(e.dated) >= maxDated || e.dated == nil {
 		e.dated = make(map[string]map[change.Table]string)
 	}

@@ -27,8 +27,9 @@ type Feed interface {
 	Poll(ctx context.Context) ([]Record, error)
 }
 
-// Store is what composition needs of a store. One worker uses it, from one
-// goroutine; what it staged or committed is what it reads back at once.
+// Store is what composition needs of a store. One worker uses it, and writes from
+// one goroutine; it reads from several, never while it writes. What it staged or
+// committed is what it reads back at once.
 type Store interface {
 	// Frontier returns the frontier as of the last Commit.
 	Frontier() commit.Frontier

@@ -3,7 +3,6 @@ package compose
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"maps"
 	"slices"
@@ -35,10 +34,8 @@ func (r *recomposer) affected(ctx context.Context, a *affected) error {
 	if err := r.references(ctx, a.references); err != nil {
 		return err
 	}
-	for _, m := range slices.Sorted(maps.Keys(a.members)) {
-		if err := r.member(ctx, m, a.members[m]); err != nil {
-			return err
-		}
+	if err := r.members(ctx, slices.Sorted(maps.Keys(a.members)), a.members); err != nil {
+		return err
 	}
 	return r.finish(ctx)
 }
@@ -66,33 +63,11 @@ type batch struct {
 	drafts []*draft
 	gone   []candidate
 	done   []composed // without content, for counting
+	order  []instance
 	alive  map[fhir.ResourceID]bool
 }
 
 func newBatch() *batch { return &batch{alive: make(map[fhir.ResourceID]bool)} }
-
-// take compares one instance with what is stored.
-func (b *batch) take(e *engine, c composed, member string) error {
-	if r := &e.plan.resources[c.resource]; r.skipped != "" {
-		b.done = append(b.done, composed{instance: c.instance, skipped: c.skipped})
-	}
-	if c.content == nil {
-		b.gone = append(b.gone, candidate{c.id, member})
-		return nil
-	}
-	b.alive[c.id] = true
-	head, ok, err := e.state.head(c.id)
-	if err != nil {
-		return err
-	}
-	d := &draft{id: c.id, head: head, existed: ok, content: c.content, member: member}
-	sum := sha256.Sum256(c.content)
-	copy(d.hash[:], sum[:])
-	if !ok || head.Deleted || head.Hash != d.hash || head.Member != member {
-		b.drafts = append(b.drafts, d)
-	}
-	return nil
-}
 
 // keep writes a root's composition.
 func (r *recomposer) keep(ctx context.Context, b *batch) error {
@@ -112,43 +87,6 @@ func (r *recomposer) keep(ctx context.Context, b *batch) error {
 		}
 	}
 	return nil
-}
-
-// member composes what of one member is affected: all of it or, when any of it
-// fails, nothing.
-func (r *recomposer) member(ctx context.Context, m string, s *memberSet) error {
-	e := r.e
-	if _, parked := r.w.parked[m]; parked {
-		s.whole = true
-	}
-	if s.whole {
-		if err := e.rescanNewest(m); err != nil {
-			return err
-		}
-		return r.wholeMember(ctx, m)
-	}
-	moved, err := e.settleNewest(m, s)
-	if err != nil {
-		return err
-	}
-	if moved {
-		if err := r.addNewest(m, s); err != nil {
-			return err
-		}
-	}
-	v := e.view(m)
-	b := newBatch()
-	id := e.plan.memberID(m)
-	for _, i := range slices.SortedFunc(maps.Keys(s.instances), compareInstances) {
-		c, err := v.compose(i, mapping.Row{})
-		if err == nil {
-			err = b.take(e, c, id)
-		}
-		if failed, err := r.failed(m, err); failed || err != nil {
-			return err
-		}
-	}
-	return r.keep(ctx, b)
 }
 
 // addNewest adds the instances that use the newest date.
@@ -173,22 +111,6 @@ func (r *recomposer) failed(root string, err error) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// wholeMember composes all that the member has, and deletes what it has no more.
-func (r *recomposer) wholeMember(ctx context.Context, m string) error {
-	e := r.e
-	id := e.plan.memberID(m)
-	b := newBatch()
-	err := e.view(m).whole(func(c composed) error { return b.take(e, c, id) })
-	if failed, err := r.failed(m, err); failed || err != nil {
-		return err
-	}
-	if err := b.goneOf(e, id); err != nil {
-		return err
-	}
-	r.w.unpark(m)
-	return r.keep(ctx, b)
 }
 
 // goneOf finds the stored resources that are not alive.

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
@@ -11,8 +12,9 @@ import (
 
 // rowCache keeps the decoded rows of the routes that were read last, as they are
 // with everything applied. A table that it gave out never changes: a change of a
-// row makes another.
+// row makes another. It is safe for concurrent use.
 type rowCache struct {
+	mu     sync.Mutex
 	limit  int
 	bytes  int
 	routes map[routeID]*list.Element // of *cachedRoute
@@ -35,7 +37,7 @@ const (
 	// rowCost is what a decoded row costs beside its text.
 	rowCost = 512
 	// maxUnread is how many changes a route is kept through without being read.
-	maxUnread = 8
+	maxUnread = maxDeltas
 )
 
 func newRowCache(limit int) *rowCache {
@@ -46,6 +48,8 @@ func (c *rowCache) get(id routeID) *viewTable {
 	if c == nil {
 		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	el := c.routes[id]
 	if el == nil {
 		return nil
@@ -59,6 +63,8 @@ func (c *rowCache) get(id routeID) *viewTable {
 // peek is get for one row, which is no reason to keep the rest.
 func (c *rowCache) peek(id routeID) *viewTable {
 	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if el := c.routes[id]; el != nil {
 			return el.Value.(*cachedRoute).table
 		}
@@ -69,6 +75,11 @@ func (c *rowCache) peek(id routeID) *viewTable {
 // keep takes a table that was just read, and lets the oldest go for it.
 func (c *rowCache) keep(id routeID, t *viewTable, bytes int) {
 	if c == nil || bytes > c.limit/4 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.routes[id] != nil {
 		return
 	}
 	c.routes[id] = c.recent.PushFront(&cachedRoute{id: id, table: t, bytes: bytes})
@@ -89,6 +100,8 @@ func (c *rowCache) change(id routeID, key string, size int, decode func() (mappi
 	if c == nil {
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	el := c.routes[id]
 	if el == nil {
 		return

@@ -3,14 +3,16 @@ package compose
 import (
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose/mapping"
 )
 
-// engine applies rows and composes resources over one state. It is used from one
-// goroutine.
+// engine applies rows and composes resources over one state. Rows are changed
+// from one goroutine, and only while no member is prepared; members are prepared
+// by several.
 type engine struct {
 	plan    *plan
 	state   *state
@@ -21,6 +23,7 @@ type engine struct {
 	cache   *rowCache       // nil for none
 	renewed map[string]bool // sources of which a new snapshot is on its way
 	marking bool            // members that lose rows are marked: nothing is composed now
+	mu      sync.Mutex      // of what follows
 	refs    map[refKey]mapping.Row
 	dated   map[string]map[change.Table]string // newest dates by member, as put
 }

@@ -3,6 +3,7 @@ package compose
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
@@ -20,8 +21,10 @@ type reader interface {
 	Resources(member string, fn func(fhir.ResourceID) bool) error
 }
 
-// state is the store with what was not yet given to it laid over it.
+// state is the store with what was not yet given to it laid over it. It may be
+// read by several goroutines while none changes it.
 type state struct {
+	mu     sync.Mutex // of what reading changes: sorted keys and known heads
 	store  reader
 	routes map[change.Table]map[string]*bucket
 	heads  map[fhir.ResourceID]commit.Head
@@ -125,8 +128,10 @@ func (b *bucket) keys() []string {
 // rows calls fn for each row of the route in key order until it returns false.
 // fn MUST NOT change rows.
 func (s *state) rows(table change.Table, route string, fn func(key string, body []byte) bool) error {
+	s.mu.Lock()
+	over := s.routes[table][route].keys()
+	s.mu.Unlock()
 	b := s.routes[table][route]
-	over := b.keys()
 	going := true
 	next := func() { // gives the first of over
 		if body := b.rows[over[0]]; body != nil {
@@ -171,11 +176,16 @@ func (s *state) head(id fhir.ResourceID) (commit.Head, bool, error) {
 	if h, ok := s.heads[id]; ok {
 		return h, true, nil
 	}
-	if h, ok := s.known.get(id); ok {
+	s.mu.Lock()
+	h, ok := s.known.get(id)
+	s.mu.Unlock()
+	if ok {
 		return h, true, nil
 	}
 	h, ok, err := s.store.Head(id)
 	if ok && err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.known.put(id, h)
 	}
 	return h, ok, err

@@ -137,7 +137,7 @@ func (w *world) drive(t testing.TB, store *memStore, rnd *rand.Rand, edit func(*
 			edit(&cfg)
 		}
 		if n := fail(); n > 0 {
-			store.failAt, store.failAfter = store.calls+n, n%2 == 0
+			store.failAt, store.failAfter = int(store.calls.Load())+n, n%2 == 0
 		}
 		worker, err := compose.New(cfg)
 		for err == nil {

@@ -31,6 +31,7 @@ type writer struct {
 	parked   map[string]commit.Parked
 	news     []commit.Parked // of the group, for the hook
 	dirty    bool            // there is something to commit
+	recorded *commit.Info    // what a replay knows of the unit; nil otherwise
 }
 
 // begin starts the next unit.
@@ -49,6 +50,9 @@ func (w *writer) begin(source string, at change.Mark, committed time.Time) {
 func (w *writer) end(sources []change.Freshness) {
 	u := w.engine.unit
 	u.Count, u.Sources = w.count, sources
+	if w.recorded != nil {
+		u.Sources = w.recorded.Sources
+	}
 	w.units = append(w.units, u.Unit)
 	w.engine.unit, w.open = nil, false
 	w.txs++
@@ -107,6 +111,7 @@ type draft struct {
 	content []byte // nil to delete
 	hash    [16]byte
 	member  string // the member's Patient id
+	encoded *encoded
 }
 
 // write makes the draft a version of the unit. A resource that moves from one
@@ -129,10 +134,7 @@ func (w *writer) version(ctx context.Context, d *draft) error {
 	v := commit.Version{Op: commit.Update, Hash: d.hash, Sequence: w.count}
 	v.ResourceID, v.Member, v.Commit = d.id, d.member, uint64(u.Number)
 	v.Number = d.head.Number + 1
-	v.Updated = u.Committed.UTC().Truncate(time.Millisecond)
-	if v.Updated.Before(d.head.Updated) {
-		v.Updated = d.head.Updated
-	}
+	v.Updated = updatedAt(u.Committed, d.head)
 	switch {
 	case d.content == nil:
 		v.Op, v.Deleted = commit.Delete, true
@@ -140,11 +142,11 @@ func (w *writer) version(ctx context.Context, d *draft) error {
 		v.Op = commit.Create
 	}
 	if d.content != nil {
-		v.Body = fhir.Stamp(nil, d.content, v.Number, v.Updated)
-		v.Index = fhir.AppendIndex(nil, d.id.Type, v.Body)
-		for _, p := range fhir.Postings(d.id.Type, v.Body) {
-			v.Postings = append(v.Postings, commit.Posting(p))
+		x := d.encoded
+		if x == nil || x.number != v.Number || !x.updated.Equal(v.Updated) { // a resource that moved has a version in between
+			x = encode(d.id.Type, d.content, v.Number, v.Updated)
 		}
+		v.Body, v.Index, v.Postings = x.body, x.index, x.postings
 	}
 	key := d.member
 	if key == "" {

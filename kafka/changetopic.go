@@ -53,21 +53,31 @@ type changePartition struct {
 // OpenChangeTopic connects to a topic that exists with the given number of
 // partitions. Close ends what it starts.
 func OpenChangeTopic(ctx context.Context, conn Connection, spec TopicSpec) (*ChangeTopic, error) {
-	client, err := conn.client(
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(maxBatchBytes),
-		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
-		kgo.ProducerLinger(0),
-		kgo.MaxBufferedRecords(1<<30)) // callers wait for what they sent
+	opts, err := changeProducer(ctx, conn, spec.Name)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPartitions(ctx, kadm.NewClient(client), "open the change topic", []TopicSpec{spec}); err != nil {
+	client, err := conn.client(append(opts, kgo.MaxBufferedRecords(1<<30))...) // callers wait for what they sent
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPartitions(ctx, kadm.NewClient(client), "open the change topic", opening, []TopicSpec{spec}); err != nil {
 		client.Close()
 		return nil, err
 	}
 	return &ChangeTopic{conn: conn, client: client, topic: spec.Name, parts: make(map[int32]*changePartition)}, nil
+}
+
+// changeProducer is how records of a change topic are sent.
+func changeProducer(ctx context.Context, conn Connection, topic string) ([]kgo.Opt, error) {
+	limit, _, err := conn.batchLimit(ctx, []string{topic})
+	return []kgo.Opt{
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(limit),
+		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
+		kgo.ProducerLinger(0),
+	}, err
 }
 
 // Close ends the connection.

@@ -6,21 +6,31 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"net"
 	"os"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 // Connection says how to reach a Kafka cluster, the embedded broker included.
+// While no broker can be reached, whatever uses it waits until its context ends;
+// only Ping does not.
 type Connection struct {
 	Brokers  []string // host:port, at least one
 	ClientID string   // default "tributary"
 	TLS      *TLS     // nil: plain
 	SASL     *SASL    // nil: none
+
+	// Connected, if not nil, is called after each attempt to connect to a broker
+	// and log in, with how it went. It MUST return quickly; several goroutines
+	// call it.
+	Connected func(broker string, err error)
 }
 
 // TLS are the files of an encrypted connection. The zero value trusts the
@@ -32,7 +42,8 @@ type TLS struct {
 	ServerName string
 }
 
-// SASL is a SCRAM login. Mechanism is "SCRAM-SHA-256" or "SCRAM-SHA-512".
+// SASL is a login. Mechanism is "SCRAM-SHA-256", "SCRAM-SHA-512" or "PLAIN", which
+// sends the password as it is and so is refused without TLS.
 type SASL struct {
 	Mechanism string
 	User      string
@@ -60,6 +71,8 @@ func (c Connection) options() ([]kgo.Opt, error) {
 		kgo.AlwaysRetryEOF(), // a broker that restarts closes fresh connections too
 		kgo.BrokerMaxWriteBytes(maxRequestBytes / 2),
 		kgo.RetryBackoffFn(backoff),
+		kgo.RequestRetries(math.MaxInt32),
+		kgo.RetryTimeout(0),
 		// A partition that failed is tried again after the next metadata.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
@@ -71,19 +84,45 @@ func (c Connection) options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.DialTLSConfig(conf))
 	}
 	if c.SASL != nil {
-		auth := scram.Auth{User: c.SASL.User, Pass: c.SASL.Password}
-		switch c.SASL.Mechanism {
-		case "SCRAM-SHA-256":
-			opts = append(opts, kgo.SASL(auth.AsSha256Mechanism()))
-		case "SCRAM-SHA-512":
-			opts = append(opts, kgo.SASL(auth.AsSha512Mechanism()))
-		default:
-			return nil, &Error{Op: "connect", Partition: -1,
-				Err:  fmt.Errorf("SASL mechanism %q is not supported", c.SASL.Mechanism),
-				Hint: "use SCRAM-SHA-256 or SCRAM-SHA-512"}
+		login, err := c.SASL.option(c.TLS != nil)
+		if err != nil {
+			return nil, err
 		}
+		opts = append(opts, login)
+	}
+	if c.Connected != nil {
+		opts = append(opts, kgo.WithHooks(connectHook(c.Connected)))
 	}
 	return opts, nil
+}
+
+func (s *SASL) option(encrypted bool) (kgo.Opt, error) {
+	refuse := func(what, hint string) (kgo.Opt, error) {
+		return nil, &Error{Op: "connect", Partition: -1, Err: errors.New(what), Hint: hint}
+	}
+	auth := scram.Auth{User: s.User, Pass: s.Password}
+	known := s.Mechanism == "SCRAM-SHA-256" || s.Mechanism == "SCRAM-SHA-512" || s.Mechanism == "PLAIN"
+	switch {
+	case known && (s.User == "" || s.Password == ""):
+		return refuse("a login needs a user and a password", "")
+	case s.Mechanism == "SCRAM-SHA-256":
+		return kgo.SASL(auth.AsSha256Mechanism()), nil
+	case s.Mechanism == "SCRAM-SHA-512":
+		return kgo.SASL(auth.AsSha512Mechanism()), nil
+	case s.Mechanism == "PLAIN" && !encrypted:
+		return refuse("SASL mechanism PLAIN would send the password unencrypted", "use TLS, or a SCRAM mechanism")
+	case s.Mechanism == "PLAIN":
+		return kgo.SASL(plain.Auth{User: s.User, Pass: s.Password}.AsMechanism()), nil
+	}
+	return refuse(fmt.Sprintf("SASL mechanism %q is not supported", s.Mechanism), "use SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN")
+}
+
+// connectHook tells of each connection, made or refused.
+type connectHook func(broker string, err error)
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (h connectHook) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	h(net.JoinHostPort(meta.Host, fmt.Sprint(meta.Port)), err)
 }
 
 // backoff is the wait before the nth retry: from about 50 ms to about 1 s.
@@ -136,15 +175,15 @@ func (c Connection) admin(fn func(*kadm.Client) error) error {
 	return fn(kadm.NewClient(client))
 }
 
-// Ping returns nil when one of the brokers answers before ctx ends.
+// Ping returns nil when one of the brokers answers. It asks each once.
 func (c Connection) Ping(ctx context.Context) error {
-	client, err := c.client()
+	client, err := c.client(kgo.RequestRetries(0))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	if err := client.Ping(ctx); err != nil {
-		return fail("reach the broker", err)
+		return &Error{Op: "reach a broker", Partition: -1, Err: err, Hint: connectHint(err, c.TLS != nil)}
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ type queue struct {
 	progress *progress
 	limit    int64
 
+	record int64  // the largest record
+	least  string // the topic that allows no larger one; empty if the request does
+
 	buffered atomic.Int64
 	waiting  atomic.Bool
 	room     chan struct{} // wakes the waiting appender; capacity 1
@@ -32,11 +35,13 @@ type queue struct {
 // recordCost is what a buffered record costs beside its bytes.
 const recordCost = 512
 
-func (q *queue) init(client *kgo.Client, p *progress, limit int64) {
+// init bounds what is held by limit, and a batch by batch, which the topic least
+// allows.
+func (q *queue) init(client *kgo.Client, p *progress, limit int64, batch int32, least string) {
 	if limit <= 0 {
 		limit = 64 << 20
 	}
-	*q = queue{client: client, progress: p, limit: limit,
+	*q = queue{client: client, progress: p, limit: limit, record: int64(batch) - batchOverhead, least: least,
 		room: make(chan struct{}, 1), failed: make(chan struct{})}
 }
 
@@ -44,9 +49,12 @@ func (q *queue) init(client *kgo.Client, p *progress, limit int64) {
 // is exceeded. When it fails the record was not taken.
 func (q *queue) append(ctx context.Context, rec *kgo.Record) error {
 	size := int64(len(rec.Key) + len(rec.Value))
-	if size > MaxRecordBytes {
+	if size > q.record {
 		err := &Error{Op: "append", Topic: rec.Topic, Partition: rec.Partition,
-			Err: fmt.Errorf("a record of %d bytes, allowed are %d", size, int64(MaxRecordBytes))}
+			Err: fmt.Errorf("a record of %d bytes, allowed are %d", size, q.record)}
+		if q.least != "" {
+			err.Hint = enlarge(q.least, size)
+		}
 		freeRecord(rec)
 		return err
 	}

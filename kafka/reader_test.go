@@ -278,7 +278,9 @@ func TestConnectionSettings(t *testing.T) {
 		want string
 	}{
 		"none":       {kafka.Connection{}, "no broker address"},
-		"mechanism":  {kafka.Connection{Brokers: []string{"x:1"}, SASL: &kafka.SASL{Mechanism: "PLAIN"}}, "SCRAM-SHA-256 or SCRAM-SHA-512"},
+		"mechanism":  {kafka.Connection{Brokers: []string{"x:1"}, SASL: &kafka.SASL{Mechanism: "GSSAPI"}}, "SCRAM-SHA-256, SCRAM-SHA-512 or PLAIN"},
+		"no TLS":     {kafka.Connection{Brokers: []string{"x:1"}, SASL: &kafka.SASL{Mechanism: "PLAIN", User: "u", Password: "p"}}, "use TLS"},
+		"no user":    {kafka.Connection{Brokers: []string{"x:1"}, SASL: &kafka.SASL{Mechanism: "SCRAM-SHA-512"}}, "a user and a password"},
 		"no CA file": {kafka.Connection{Brokers: []string{"x:1"}, TLS: &kafka.TLS{CAFile: "none.pem"}}, "none.pem"},
 		"fine": {kafka.Connection{Brokers: []string{"x:1"}, TLS: &kafka.TLS{},
 			SASL: &kafka.SASL{Mechanism: "SCRAM-SHA-512", User: "u", Password: "p"}}, ""},

@@ -90,7 +90,7 @@ func (r *ConfluentRegistry) ID(ctx context.Context, subject, schema string) (uin
 		return err
 	})
 	if err != nil {
-		return 0, fail("register a schema for subject "+subject, err)
+		return 0, &Error{Op: "register a schema for subject " + subject, Partition: -1, Err: err, Hint: registryHint(err, subject)}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,12 +116,33 @@ func (r *ConfluentRegistry) Schema(ctx context.Context, id uint32) (string, erro
 		if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 			err = ErrUnknownSchema
 		}
-		return "", fail(fmt.Sprintf("read schema %d", id), err)
+		return "", &Error{Op: fmt.Sprintf("read schema %d", id), Partition: -1, Err: err, Hint: registryHint(err, "")}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.schemas[id] = text
 	return text, nil
+}
+
+// registryHint says what to change when the server refuses.
+func registryHint(err error, subject string) string {
+	var answer *sr.ResponseError
+	if !errors.As(err, &answer) {
+		if refused(err) {
+			return "name the file of the authority that signed the registry's certificate"
+		}
+		return ""
+	}
+	switch answer.StatusCode {
+	case http.StatusUnauthorized:
+		return "the schema registry refuses user or password"
+	case http.StatusForbidden:
+		return "the user may not do this at the schema registry"
+	case http.StatusConflict:
+		return "the table's new schema is not compatible with its earlier ones, which stay readable here: " +
+			"set the compatibility of subject " + subject + " to NONE (PUT /config/" + subject + ` {"compatibility":"NONE"})`
+	}
+	return ""
 }
 
 // retryRegistry repeats fn while the server is away or says that it is at fault.
@@ -132,7 +153,8 @@ func retryRegistry(ctx context.Context, fn func() error) error {
 		var unreached *url.Error
 		switch {
 		case errors.As(err, &answer) && answer.StatusCode >= http.StatusInternalServerError:
-		case errors.As(err, &unreached):
+		case errors.As(err, &answer) && answer.StatusCode == http.StatusTooManyRequests:
+		case errors.As(err, &unreached) && !refused(err):
 		default:
 			return err
 		}

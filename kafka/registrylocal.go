@@ -15,10 +15,11 @@ import (
 // form that Confluent's registry uses.
 const SchemasTopic = "_schemas"
 
-// LocalRegistry is a schema registry inside this process. Its memory is the
-// topic _schemas, one partition: what is written there first holds, so several
+// LocalRegistry is a schema registry inside this process. Its memory is a topic,
+// one partition: what is written there first holds, so several
 // processes may use one.
 type LocalRegistry struct {
+	topic    string
 	conn     Connection
 	producer *kgo.Client
 	admin    *kadm.Client
@@ -54,18 +55,28 @@ type schemaValue struct {
 	Deleted bool   `json:"deleted"`
 }
 
-// OpenLocalRegistry creates the topic if it is missing and reads it. Close ends
-// what it starts.
+// OpenLocalRegistry creates the topic _schemas if it is missing and reads it.
+// Close ends what it starts.
 func OpenLocalRegistry(ctx context.Context, conn Connection) (*LocalRegistry, error) {
-	if err := EnsureTopics(ctx, conn, []TopicSpec{{Name: SchemasTopic, Partitions: 1}}); err != nil {
+	return OpenRegistryTopic(ctx, conn, TopicSpec{Name: SchemasTopic, Partitions: 1})
+}
+
+// OpenRegistryTopic is OpenLocalRegistry on another topic, of one partition: the
+// usual one may be a registry server's.
+func OpenRegistryTopic(ctx context.Context, conn Connection, spec TopicSpec) (*LocalRegistry, error) {
+	if err := EnsureTopics(ctx, conn, []TopicSpec{spec}); err != nil {
 		return nil, err
 	}
-	producer, err := conn.client(kgo.ProducerBatchMaxBytes(maxBatchBytes), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	batch, _, err := conn.batchLimit(ctx, []string{spec.Name})
+	if err != nil {
+		return nil, err
+	}
+	producer, err := conn.client(kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchMaxBytes(batch), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return nil, err
 	}
 	l := &LocalRegistry{
-		conn: conn, producer: producer, admin: kadm.NewClient(producer),
+		topic: spec.Name, conn: conn, producer: producer, admin: kadm.NewClient(producer),
 		schemas: make(map[uint32]string), ids: make(map[string]uint32),
 		subjects: make(map[string][]schemaVersion), known: make(map[string]map[string]uint32),
 	}
@@ -152,8 +163,8 @@ func (l *LocalRegistry) propose(ctx context.Context, subject, schema string) err
 	if err != nil {
 		return fail("register a schema", err)
 	}
-	if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: SchemasTopic, Key: key, Value: value}).FirstErr(); err != nil {
-		return failTopic("register a schema", SchemasTopic, 0, err)
+	if err := l.producer.ProduceSync(ctx, &kgo.Record{Topic: l.topic, Key: key, Value: value}).FirstErr(); err != nil {
+		return failTopic("register a schema", l.topic, 0, err)
 	}
 	return nil
 }
@@ -161,14 +172,14 @@ func (l *LocalRegistry) propose(ctx context.Context, subject, schema string) err
 // read takes in what the topic holds beyond what was read. Only the opener and
 // the holder of writing call it.
 func (l *LocalRegistry) read(ctx context.Context) error {
-	ranges, err := listRanges(ctx, l.admin, SchemasTopic)
+	ranges, err := listRanges(ctx, l.admin, l.topic)
 	if err != nil {
 		return err
 	}
-	tp := TopicPartition{SchemasTopic, 0}
+	tp := TopicPartition{l.topic, 0}
 	r := ranges[tp]
 	if r.Start > 0 || r.End < l.next {
-		return &Error{Op: "read schemas", Topic: SchemasTopic, Partition: 0,
+		return &Error{Op: "read schemas", Topic: l.topic, Partition: 0,
 			Err:  fmt.Errorf("the log holds offsets %d to %d, read were those below %d", r.Start, r.End, l.next),
 			Hint: "the topic lost records; it must be kept without limit"}
 	}
@@ -190,7 +201,7 @@ func (l *LocalRegistry) take(rec *kgo.Record) error {
 		return nil // another kind of record of Confluent's registry
 	}
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
-		return failTopic("read schemas", SchemasTopic, 0, fmt.Errorf("offset %d: %w", rec.Offset, err))
+		return failTopic("read schemas", l.topic, 0, fmt.Errorf("offset %d: %w", rec.Offset, err))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

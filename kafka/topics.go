@@ -19,10 +19,12 @@ const (
 	// DefaultPartitions is the partition count of topics that state none.
 	DefaultPartitions = 4
 
-	// MaxRecordBytes bounds one record's key and value. A row that is larger is
+	// MaxRecordBytes bounds one record's key and value in a topic as EnsureTopics
+	// makes it; the topic's max.message.bytes decides. A row that is larger is
 	// refused, by table.
-	MaxRecordBytes = maxBatchBytes - 4<<10
+	MaxRecordBytes = maxBatchBytes - batchOverhead
 
+	batchOverhead   = 4 << 10
 	maxBatchBytes   = 8 << 20   // a topic's max.message.bytes, and the producer's batch
 	maxRequestBytes = 128 << 20 // the largest request the embedded broker reads
 )
@@ -52,12 +54,14 @@ func IsTxTopic(topic string) bool {
 
 // TopicSpec is a topic as it must be. Partitions 0 is DefaultPartitions.
 // Retention 0 keeps everything, which is what the embedded broker insists on.
-// Replication 0 leaves it to the broker.
+// Replication 0 leaves the number of copies to the broker; MinInSync 0 leaves it
+// to the broker how many of them must have a record before it is acknowledged.
 type TopicSpec struct {
 	Name        string
 	Partitions  int32
 	Retention   time.Duration
 	Replication int16
+	MinInSync   int16
 }
 
 func (s TopicSpec) partitions() int32 {
@@ -72,12 +76,16 @@ func (s TopicSpec) configs() map[string]*string {
 	if s.Retention > 0 {
 		retention = strconv.FormatInt(s.Retention.Milliseconds(), 10)
 	}
-	return map[string]*string{
+	configs := map[string]*string{
 		"cleanup.policy":    kadm.StringPtr("delete"),
 		"retention.ms":      kadm.StringPtr(retention),
 		"retention.bytes":   kadm.StringPtr("-1"),
 		"max.message.bytes": kadm.StringPtr(strconv.Itoa(maxBatchBytes)),
 	}
+	if s.MinInSync > 0 {
+		configs["min.insync.replicas"] = kadm.StringPtr(strconv.Itoa(int(s.MinInSync)))
+	}
+	return configs
 }
 
 // SourceTopics returns the specs of a source's topics: its tx topic and one per
@@ -90,10 +98,11 @@ func SourceTopics(source string, tables []change.Table, partitions int32) []Topi
 	return specs
 }
 
-// EnsureTopics creates the topics that do not exist. A topic that exists keeps
-// its settings; one that exists with another number of partitions is an error,
-// because keys would move to other partitions. All problems are reported at
-// once.
+// EnsureTopics creates the topics that do not exist and holds those that do
+// against their specs: the number of partitions, because keys would move to
+// others; what would remove records, or let an acknowledged one be lost; copies.
+// It changes no setting of a topic that exists. All problems are reported at
+// once, each with the command that mends it.
 func EnsureTopics(ctx context.Context, conn Connection, specs []TopicSpec) error {
 	return conn.admin(func(admin *kadm.Client) error { return ensureTopics(ctx, admin, specs) })
 }
@@ -101,61 +110,93 @@ func EnsureTopics(ctx context.Context, conn Connection, specs []TopicSpec) error
 func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) error {
 	const op = "create topics"
 	var problems []error
-	for _, s := range specs {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
 		if err := checkTopicName(s.Name); err != nil {
-			problems = append(problems, failTopic(op, s.Name, -1, err))
-			continue
-		}
-		replication := s.Replication
-		if replication == 0 {
-			replication = -1
-		}
-		resp, err := admin.CreateTopic(ctx, s.partitions(), replication, s.configs(), s.Name)
-		if err == nil {
-			err = resp.Err
-		}
-		switch {
-		case err == nil || errors.Is(err, kerr.TopicAlreadyExists):
-		case errors.Is(err, kerr.InvalidTopicException):
-			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1, Err: err,
-				Hint: "a topic whose name differs only in . and _ may exist"})
-		case errors.Is(err, kerr.PolicyViolation):
-			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1, Err: err,
-				Hint: "the embedded broker keeps everything: leave the retention at 0"})
-		default:
 			problems = append(problems, failTopic(op, s.Name, -1, err))
 		}
 	}
 	if len(problems) > 0 {
 		return errors.Join(problems...)
 	}
-	return checkPartitions(ctx, admin, op, specs)
+	// Only what is missing: who may not create topics may use those that are there.
+	have, err := admin.ListTopicsWithInternal(ctx, names...)
+	if err != nil {
+		return fail(op, err)
+	}
+	for _, s := range specs {
+		if t, ok := have[s.Name]; ok && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
+			continue
+		}
+		err := patiently(ctx, 0, func() error {
+			resp, err := admin.CreateTopic(ctx, s.partitions(), s.replication(), s.configs(), s.Name)
+			return errors.Join(err, resp.Err)
+		})
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1, Err: err, Hint: createHint(err)})
+		}
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	if err := checkPartitions(ctx, admin, op, settling, specs); err != nil {
+		return err
+	}
+	return checkSettings(ctx, admin, specs)
+}
+
+func (s TopicSpec) replication() int16 {
+	if s.Replication == 0 {
+		return -1
+	}
+	return s.Replication
+}
+
+func createHint(err error) string {
+	switch {
+	case errors.Is(err, kerr.InvalidTopicException):
+		return "a topic whose name differs only in . and _ may exist"
+	case errors.Is(err, kerr.PolicyViolation):
+		return "the broker has a policy for topics; the embedded one keeps everything: leave the retention at 0"
+	case errors.Is(err, kerr.InvalidReplicationFactor):
+		return "there are fewer brokers than copies asked for"
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return "allow this user to create topics, or create it for him: docs/kafka.md lists what each needs"
+	}
+	return ""
 }
 
 // checkPartitions compares the partition counts of existing topics.
-func checkPartitions(ctx context.Context, admin *kadm.Client, op string, specs []TopicSpec) error {
+func checkPartitions(ctx context.Context, admin *kadm.Client, op string, fresh time.Duration, specs []TopicSpec) error {
 	names := make([]string, len(specs))
 	for i, s := range specs {
 		names[i] = s.Name
 	}
-	topics, err := admin.ListTopicsWithInternal(ctx, names...)
-	if err != nil {
-		return fail(op, err)
-	}
-	var problems []error
-	for _, s := range specs {
-		switch t, ok := topics[s.Name]; {
-		case !ok:
-			problems = append(problems, failTopic(op, s.Name, -1, kerr.UnknownTopicOrPartition))
-		case t.Err != nil:
-			problems = append(problems, failTopic(op, s.Name, -1, t.Err))
-		case int32(len(t.Partitions)) != s.partitions():
-			problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1,
-				Err:  fmt.Errorf("has %d partitions, configured are %d", len(t.Partitions), s.partitions()),
-				Hint: "set the number the topic has; a topic's partition count cannot change while its records matter"})
+	return patiently(ctx, fresh, func() error {
+		topics, err := admin.ListTopicsWithInternal(ctx, names...)
+		if err != nil {
+			return fail(op, err)
 		}
-	}
-	return errors.Join(problems...)
+		var problems []error
+		for _, s := range specs {
+			switch t, ok := topics[s.Name]; {
+			case !ok:
+				problems = append(problems, failTopic(op, s.Name, -1, kerr.UnknownTopicOrPartition))
+			case t.Err != nil:
+				problems = append(problems, failTopic(op, s.Name, -1, t.Err))
+			case int32(len(t.Partitions)) != s.partitions():
+				problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1,
+					Err:  fmt.Errorf("has %d partitions, configured are %d", len(t.Partitions), s.partitions()),
+					Hint: "set the number the topic has; a topic's partition count cannot change while its records matter"})
+			case s.Replication > 0 && t.Partitions.NumReplicas() < int(s.Replication):
+				problems = append(problems, &Error{Op: op, Topic: s.Name, Partition: -1,
+					Err:  fmt.Errorf("has %d copies, configured are %d", t.Partitions.NumReplicas(), s.Replication),
+					Hint: "add copies with kafka-reassign-partitions, or set the number the topic has"})
+			}
+		}
+		return errors.Join(problems...)
+	})
 }
 
 func checkTopicName(name string) error {
@@ -197,11 +238,19 @@ func Ranges(ctx context.Context, conn Connection, topics ...string) (map[TopicPa
 	return ranges, err
 }
 
-func listRanges(ctx context.Context, admin *kadm.Client, topics ...string) (map[TopicPartition]Range, error) {
-	const op = "list offsets"
+func listRanges(ctx context.Context, admin *kadm.Client, topics ...string) (ranges map[TopicPartition]Range, err error) {
 	if len(topics) == 0 {
 		return map[TopicPartition]Range{}, nil
 	}
+	err = patiently(ctx, 0, func() (err error) {
+		ranges, err = askRanges(ctx, admin, topics...)
+		return err
+	})
+	return ranges, err
+}
+
+func askRanges(ctx context.Context, admin *kadm.Client, topics ...string) (map[TopicPartition]Range, error) {
+	const op = "list offsets"
 	start, err := admin.ListStartOffsets(ctx, topics...)
 	if err != nil {
 		return nil, fail(op, err)

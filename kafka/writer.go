@@ -107,11 +107,21 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if err != nil {
 		return nil, fail(op, err)
 	}
+	specs := SourceTopics(cfg.Source, cfg.Tables, w.partitions)
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	batch, least, err := cfg.Connection.batchLimit(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, kgo.ProducerBatchMaxBytes(batch))
 	if w.client, err = cfg.Connection.client(opts...); err != nil {
 		return nil, err
 	}
 	admin := kadm.NewClient(w.client)
-	if err := checkPartitions(ctx, admin, op, SourceTopics(cfg.Source, cfg.Tables, w.partitions)); err != nil {
+	if err := checkPartitions(ctx, admin, op, opening, specs); err != nil {
 		w.client.Close()
 		return nil, err
 	}
@@ -120,7 +130,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		return nil, err
 	}
 	w.progress = newProgress(w.resume.Durable)
-	w.queue.init(w.client, w.progress, cfg.BufferBytes)
+	w.queue.init(w.client, w.progress, cfg.BufferBytes, batch, least)
 	return w, nil
 }
 
@@ -171,7 +181,9 @@ func (cfg WriterConfig) producerOptions() ([]kgo.Opt, error) {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(maxBatchBytes),
+		// An acknowledged record that the broker lost ends the writer: what it
+		// called durable was not, and the next one reads what is there.
+		kgo.StopProducerOnDataLossDetected(),
 		kgo.ProducerBatchCompression(codec),
 		kgo.ProducerLinger(max(linger, 0)),
 		kgo.MaxBufferedRecords(1 << 30), // the queue bounds what is buffered, by bytes
@@ -253,7 +265,7 @@ func (w *Writer) Append(ctx context.Context, route string, ev *change.Event) err
 		rec.Key = nil
 	}
 	if err := w.queue.append(ctx, rec); err != nil {
-		return err
+		return fmt.Errorf("append a row of table %s at %s: %w", s.schema.Table, ev.Position, err)
 	}
 	if s.table.rows == 0 {
 		w.touched = append(w.touched, s.table)

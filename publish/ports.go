@@ -38,6 +38,19 @@ type Topic interface {
 	Append(ctx context.Context, partition int32, records []Record) error
 }
 
+// Transactional is a Topic of which a reader of committed records sees all that
+// was written in one transaction, or nothing of it. Then each source transaction
+// is written in one.
+type Transactional interface {
+	Topic
+
+	// Transact calls fn, which writes records through write, and returns nil
+	// when all of them are durable and committed; otherwise all are or none, and
+	// Last tells, which is called before the next Transact. An error that wraps
+	// ErrFenced is final: another publisher took over.
+	Transact(ctx context.Context, fn func(write func(partition int32, r Record) error) error) error
+}
+
 // Header is one record header.
 type Header struct {
 	Key   string

@@ -20,6 +20,9 @@ var (
 
 	// ErrGeneration: the topic's last record is of another store.
 	ErrGeneration = errors.New("change topic is of another store generation")
+
+	// ErrFenced: another publisher of the same store writes the topic.
+	ErrFenced = errors.New("another publisher writes the change topic")
 )
 
 // Generations is a Topic that also says which store wrote a partition's last
@@ -48,6 +51,7 @@ type Config struct {
 	Partitions int32         // of the change topic; 4
 	Records    int           // most records of one Append; 500
 	Bytes      int           // about the most bytes of one Append; 1 MiB
+	Units      int           // most source transactions of one Transact, when there is more than one to publish; 1,000
 	MinDelay   time.Duration // before the first retry; 100 ms
 	MaxDelay   time.Duration // between later ones; 10 s
 	Hooks      Hooks
@@ -57,6 +61,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Partitions, 4)
 	setDefault(&c.Records, 500)
 	setDefault(&c.Bytes, 1<<20)
+	setDefault(&c.Units, 1000)
 	setDefault(&c.MinDelay, 100*time.Millisecond)
 	setDefault(&c.MaxDelay, 10*time.Second)
 	return c
@@ -74,6 +79,7 @@ func setDefault[T int | int32 | time.Duration](v *T, to T) {
 type Publisher struct {
 	cfg   Config
 	parts []place
+	heads []head // of a Transactional topic
 }
 
 // place is where one partition stands, as the topic last said.
@@ -86,7 +92,7 @@ type place struct {
 // New returns a publisher. It does nothing until Step or Run.
 func New(cfg Config) *Publisher {
 	cfg = cfg.withDefaults()
-	return &Publisher{cfg: cfg, parts: make([]place, cfg.Partitions)}
+	return &Publisher{cfg: cfg, parts: make([]place, cfg.Partitions), heads: make([]head, cfg.Partitions)}
 }
 
 // topicError is a failure of the topic, which is worth another try.
@@ -96,7 +102,7 @@ func (e topicError) Error() string { return e.err.Error() }
 func (e topicError) Unwrap() error { return e.err }
 
 // Run publishes until ctx ends, which is no error, or until it cannot go on:
-// ErrWentBack, ErrAhead, ErrGeneration, or an error of the outbox. While the
+// ErrWentBack, ErrAhead, ErrGeneration, ErrFenced, or an error of the outbox. While the
 // topic is away it tries again, with growing delay.
 func (p *Publisher) Run(ctx context.Context) error {
 	delay := p.cfg.MinDelay
@@ -143,11 +149,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Step publishes at most one batch of each partition and returns the number of
-// records that the topic has taken. After an error it may be called again: it
-// asks the topic where it stands. A partition whose topic fails does not keep
-// the others.
+// Step publishes at most one batch of each partition, or of a Transactional
+// topic one transaction, and returns the number of records that the topic has
+// taken. After an error it may be called again: it asks the topic where it
+// stands. A partition whose topic fails does not keep the others, unless they
+// are written together.
 func (p *Publisher) Step(ctx context.Context) (int, error) {
+	if topic, ok := p.cfg.Topic.(Transactional); ok {
+		return p.stepWhole(ctx, topic)
+	}
 	records := 0
 	var away error
 	for partition := range p.cfg.Partitions {

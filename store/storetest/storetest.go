@@ -33,6 +33,10 @@ type Store interface {
 	Mark(partition int32) (uint64, error)
 	Changed() <-chan struct{}
 
+	Commits(after commit.Number, fn func(commit.Info) bool) error
+	Note(name string, value []byte) error
+	Noted(name string) ([]byte, error)
+
 	At(number uint64) (View, error)
 	Close() error
 }
@@ -43,6 +47,7 @@ type View interface {
 	Read(id fhir.ResourceID) (v fhir.Version, ok bool, err error)
 	VRead(id fhir.ResourceID, version uint64) (v fhir.Version, ok bool, err error)
 	History(id fhir.ResourceID, before uint64, fn func(v fhir.Version) bool) error
+	Histories(resourceType string, fn func(id fhir.ResourceID, versions []fhir.Version) bool) error
 	Scan(resourceType, member string, all bool, afterMember, afterID string, fn func(v fhir.Version) bool) error
 	Postings(resourceType, param string, low, high []byte, fn func(member, id string) bool) error
 	Freshness() []change.Freshness
@@ -73,8 +78,12 @@ func Run(t *testing.T, open Opener) {
 		{"Published", testPublished},
 		{"Generation", testGeneration},
 		{"Above", testAbove},
+		{"Commits", testCommits},
+		{"Histories", testHistories},
+		{"Notes", testNotes},
 		{"Memory", testMemory},
 		{"OldViews", testOldViews},
+		{"ReadWhileScanning", testReadWhileScanning},
 		{"ReadersBesideWriter", testReaders},
 		{"Model", testModel},
 	} {

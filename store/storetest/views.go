@@ -52,6 +52,28 @@ func testOldViews(t *testing.T, open Opener) {
 	}
 }
 
+// testReadWhileScanning reads resources, and scans another record, in the middle
+// of a scan; the resources of no member are a record of their own.
+func testReadWhileScanning(t *testing.T, open Opener) {
+	s, _ := begin(t, open)
+	must(t, s.Commit(ctx, batch(1, version(claim, 1, 1, "m", "one"), version(other, 1, 2, "", "shared")), at(1, 2)))
+	v, err := s.At(0)
+	must(t, err)
+	defer func() { must(t, v.Close()) }()
+	seen := ""
+	must(t, v.Scan("Claim", "m", false, "m", "", func(outer fhir.Version) bool {
+		got, ok, err := v.Read(outer.ResourceID)
+		must(t, err)
+		equal(t, "read of what is scanned", ok && string(got.Body) == "one", true)
+		must(t, v.Scan("Claim", "", false, "", "", func(inner fhir.Version) bool {
+			seen += outer.ID + " " + inner.ID + " " + inner.Member + ";"
+			return true
+		}))
+		return true
+	}))
+	equal(t, "scanned", seen, claim.ID+" "+other.ID+" ;")
+}
+
 // testReaders reads while two resources change together: every view shows them
 // the same, wherever it looks, and does not change while it is open.
 func testReaders(t *testing.T, open Opener) {

@@ -1,0 +1,219 @@
+package compose
+
+import (
+	"context"
+	"crypto/sha256"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/commit"
+	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/fhir"
+)
+
+// Preparing runs in parallel, committing is one order: members are composed,
+// compared and encoded several at a time, each by one goroutine, while nobody
+// changes rows; then they are written one after the other, in the order of their
+// keys. So what is written does not depend on how many prepare.
+
+// prepared is one member's part of a unit, composed and not yet written.
+type prepared struct {
+	member string // its key
+	set    *memberSet
+	newest []newestDate // of a whole member: to be put
+	batch  *batch
+	err    error
+}
+
+// members composes what of the members is affected.
+func (r *recomposer) members(ctx context.Context, keys []string, sets map[string]*memberSet) error {
+	for len(keys) > 0 {
+		chunk, err := r.settle(keys, sets)
+		if err != nil {
+			return err
+		}
+		keys = keys[len(chunk):]
+		r.prepare(chunk)
+		for i := range chunk {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := r.write(ctx, &chunk[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle takes the next members and brings what their parts depend on up to
+// date. Of members that are composed as a whole only as many are in memory as
+// are prepared at once.
+func (r *recomposer) settle(keys []string, sets map[string]*memberSet) ([]prepared, error) {
+	at := 0
+	var chunk []prepared
+	for _, m := range keys {
+		if at >= 4*workers() {
+			break
+		}
+		p := prepared{member: m, set: sets[m], batch: newBatch()}
+		if _, parked := r.w.parked[m]; parked {
+			p.set.whole = true
+		}
+		if at++; p.set.whole {
+			at += 3
+		} else if err := r.settleMember(m, p.set); err != nil {
+			return nil, err
+		}
+		chunk = append(chunk, p)
+	}
+	return chunk, nil
+}
+
+func (r *recomposer) settleMember(m string, s *memberSet) error {
+	moved, err := r.e.settleNewest(m, s)
+	if moved && err == nil {
+		err = r.addNewest(m, s)
+	}
+	return err
+}
+
+// workers is how many members are prepared at once.
+func workers() int { return runtime.GOMAXPROCS(0) }
+
+// prepare prepares the members and returns when all are.
+func (r *recomposer) prepare(chunk []prepared) {
+	n := min(workers(), len(chunk))
+	next := make(chan *prepared, len(chunk))
+	for i := range chunk {
+		next <- &chunk[i]
+	}
+	close(next)
+	work := func() {
+		for p := range next {
+			p.err = r.e.prepare(p)
+		}
+	}
+	var others sync.WaitGroup
+	for range n - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+}
+
+// prepare composes one member's part. It changes nothing.
+func (e *engine) prepare(p *prepared) error {
+	id := e.plan.memberID(p.member)
+	v := e.view(p.member)
+	if p.set.whole {
+		var err error
+		if p.newest, err = e.rescanNewest(p.member); err != nil {
+			return err
+		}
+		v.newest, v.dated = newestOf(p.newest), true
+		return v.whole(func(c composed) error { return p.batch.take(e, c, id) })
+	}
+	for i := range p.set.instances {
+		p.batch.order = append(p.batch.order, i)
+	}
+	slices.SortFunc(p.batch.order, compareInstances)
+	for _, i := range p.batch.order {
+		c, err := v.compose(i, mapping.Row{})
+		if err != nil {
+			return err
+		}
+		if err := p.batch.take(e, c, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes what was prepared: all of it or, when any of it fails, nothing.
+func (r *recomposer) write(ctx context.Context, p *prepared) error {
+	for _, d := range p.newest {
+		r.e.putNewest(p.member, d.table, d.stored, d.now)
+	}
+	if failed, err := r.failed(p.member, p.err); failed || err != nil {
+		return err
+	}
+	if p.set.whole {
+		if err := p.batch.goneOf(r.e, r.e.plan.memberID(p.member)); err != nil {
+			return err
+		}
+		r.w.unpark(p.member)
+	}
+	return r.keep(ctx, p.batch)
+}
+
+// encoded is a version's bytes, made before it is its turn.
+type encoded struct {
+	number   uint64
+	updated  time.Time
+	body     []byte
+	index    []byte
+	postings []commit.Posting
+}
+
+// updatedAt is the lastUpdated of a version after head in a unit committed then.
+func updatedAt(committed time.Time, head commit.Head) time.Time {
+	t := committed.UTC().Truncate(time.Millisecond)
+	if t.Before(head.Updated) {
+		return head.Updated
+	}
+	return t
+}
+
+func encode(typ string, content []byte, number uint64, updated time.Time) *encoded {
+	x := &encoded{number: number, updated: updated}
+	x.body = fhir.Stamp(nil, content, number, updated)
+	x.index = fhir.AppendIndex(nil, typ, x.body)
+	for _, p := range fhir.Postings(typ, x.body) {
+		x.postings = append(x.postings, commit.Posting(p))
+	}
+	return x
+}
+
+// take compares one instance with what is stored, and encodes what is to be
+// written.
+func (b *batch) take(e *engine, c composed, member string) error {
+	if r := &e.plan.resources[c.resource]; r.skipped != "" {
+		b.done = append(b.done, composed{instance: c.instance, skipped: c.skipped})
+	}
+	if c.content == nil {
+		b.gone = append(b.gone, candidate{c.id, member})
+		return nil
+	}
+	b.alive[c.id] = true
+	head, ok, err := e.state.head(c.id)
+	if err != nil {
+		return err
+	}
+	d := &draft{id: c.id, head: head, existed: ok, content: c.content, member: member}
+	sum := sha256.Sum256(c.content)
+	copy(d.hash[:], sum[:])
+	if ok && !head.Deleted && head.Hash == d.hash && head.Member == member {
+		return nil
+	}
+	d.encoded = encode(c.id.Type, c.content, head.Number+1, updatedAt(e.unit.Committed, head))
+	b.drafts = append(b.drafts, d)
+	return nil
+}
+
+// newestDate is the newest date of one table in a member's record, as it was
+// stored and as it is.
+type newestDate struct {
+	table       change.Table
+	stored, now string
+}
+
+func newestOf(dates []newestDate) (newest string) {
+	for _, d := range dates {
+		newest = later(newest, d.now)
+	}
+	return newest
+}

@@ -1,0 +1,91 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Away reports whether err says that no broker could be reached, which waiting
+// may mend; a login or a certificate that was refused is not that.
+func Away(err error) bool {
+	if refused(err) {
+		return false
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
+
+// refused reports whether the other side, or this one, does not want the other.
+func refused(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var alert *net.OpError
+	var header tls.RecordHeaderError
+	return errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism) ||
+		errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &header) ||
+		errors.As(err, &alert) && alert.Op == "remote error" // a TLS alert
+}
+
+// connectHint says what to look at when a connection fails.
+func connectHint(err error, encrypted bool) string {
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var header tls.RecordHeaderError
+	var early *kgo.ErrFirstReadEOF
+	switch {
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		return "the broker refuses user or password"
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		return "the broker's listener does not know this login; try another mechanism"
+	case errors.As(err, &authority):
+		return "name the file of the authority that signed the broker's certificate"
+	case errors.As(err, &name):
+		return "the broker's certificate is for another name; server_name says which to expect"
+	case errors.As(err, &header):
+		return "the broker's listener does not speak TLS"
+	case refused(err):
+		return "the broker refuses this client's certificate, or wants one"
+	case errors.As(err, &early) && !encrypted:
+		return "the broker closes the connection at once: its listener may want TLS or a login"
+	}
+	return ""
+}
+
+// settling is how long a topic that was just made may be unknown to some broker.
+const settling = 15 * time.Second
+
+// opening is the same for one that was seen by some broker.
+const opening = 2 * time.Second
+
+// patiently calls fn again, after a pause, while it fails with what passes by
+// itself, as while a leader is being chosen. A topic that is not known is waited
+// for only as long as fresh.
+func patiently(ctx context.Context, fresh time.Duration, fn func() error) error {
+	began := time.Now()
+	for n := 0; ; n++ {
+		err := fn()
+		var answer *kerr.Error
+		if !errors.As(err, &answer) || !answer.Retriable {
+			return err
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Since(began) >= fresh {
+			return err
+		}
+		timer := time.NewTimer(backoff(n))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(ctx.Err(), err)
+		case <-timer.C:
+		}
+	}
+}
