@@ -5,7 +5,7 @@
 // that started them, and the next Start adopts them. [Load] fills them from a folder of Synthea CSV files, once.
 // [Workload] keeps changing them. [Bars] shows how far the work is.
 //
-// What the files lack is added deterministically (see derive.go and fills.go): two loads of the same files give
+// What the files lack is added deterministically (see derive.go, fills.go and pressure.go): two loads of the same files give
 // the same rows, byte for byte. Nothing here depends on the wall clock.
 //
 // Errors name the file, line, column or server, never a value.

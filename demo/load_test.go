@@ -211,12 +211,18 @@ func canonical(names []string, cell func(int) string) string {
 func checkAdded(t *testing.T, pg *pgx.Conn, my *sql.DB) {
 	t.Helper()
 	for what, q := range map[string]string{
-		"deceased without a date":        "SELECT count(*) FROM patients WHERE deceased <> (deathdate IS NOT NULL)",
-		"members' numbers given twice":   "SELECT count(*) - count(DISTINCT member_number) FROM patients WHERE member_number IS NOT NULL",
-		"all have a member number":       "SELECT count(*) FROM (SELECT 1 HAVING (SELECT count(*) FROM patients WHERE member_number IS NULL) = 0) x",
-		"NPI issued or of wrong length":  "SELECT count(*) FROM providers WHERE npi !~ '^[03-9][0-9]{9}$'",
-		"NPI given twice":                "SELECT count(*) - count(DISTINCT npi) FROM providers",
-		"phone numbers of real people":   `SELECT count(*) FROM patients WHERE phone !~ '^\([2-9][0-9]{2}\) 555-01[0-9]{2}$'`,
+		"deceased without a date":       "SELECT count(*) FROM patients WHERE deceased <> (deathdate IS NOT NULL)",
+		"members' numbers given twice":  "SELECT count(*) - count(DISTINCT member_number) FROM patients WHERE member_number IS NOT NULL",
+		"all have a member number":      "SELECT count(*) FROM (SELECT 1 HAVING (SELECT count(*) FROM patients WHERE member_number IS NULL) = 0) x",
+		"NPI issued or of wrong length": "SELECT count(*) FROM providers WHERE npi !~ '^[03-9][0-9]{9}$'",
+		"NPI given twice":               "SELECT count(*) - count(DISTINCT npi) FROM providers",
+		"phone numbers of real people":  `SELECT count(*) FROM patients WHERE phone !~ '^\([2-9][0-9]{2}\) 555-01[0-9]{2}$'`,
+		"no blood pressure is paired":   "SELECT count(*) FROM (SELECT 1 HAVING (SELECT count(paired) FROM observations) < 200) x",
+		"rows paired wrongly": `SELECT count(*) FROM observations a LEFT JOIN observations b ON b.id = a.paired AND b.paired = a.id AND b.patient = a.patient
+			AND b.encounter IS NOT DISTINCT FROM a.encounter AND b.date = a.date AND a.code IN ('8480-6', '8462-4') AND b.code IN ('8480-6', '8462-4') AND b.code <> a.code
+			WHERE a.paired IS NOT NULL AND b.id IS NULL`,
+		"halves that have each other": `SELECT count(*) FROM observations a JOIN observations b ON b.patient = a.patient AND b.encounter = a.encounter AND b.date = a.date
+			WHERE a.code = '8480-6' AND b.code = '8462-4' AND a.paired IS NULL AND b.paired IS NULL`,
 		"email addresses of real people": `SELECT count(*) FROM patients WHERE email !~ '^[a-z0-9]+\.[a-z0-9]+\.[0-9a-f]{4}@example\.org$'`,
 	} {
 		var n int

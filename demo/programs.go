@@ -31,8 +31,7 @@ func provide(ctx context.Context, work string, log func(string)) (programs, erro
 	p := findPrograms()
 	missing := p.missing()
 	if len(missing) > 0 {
-		log("installing " + strings.Join(missing, " and ") + " from the system's packages")
-		if err := install(ctx, missing); err != nil {
+		if err := install(ctx, missing, log); err != nil {
 			return p, err
 		}
 		p = findPrograms()
@@ -98,7 +97,7 @@ func (p programs) postgresFor(data string) (string, error) {
 }
 
 // install runs the script as root, or through sudo when that needs no password.
-func install(ctx context.Context, missing []string) error {
+func install(ctx context.Context, missing []string, log func(string)) error {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return fmt.Errorf("demo: %s missing, and this is no Debian or Ubuntu: install PostgreSQL (initdb, postgres) and MariaDB 10.5 or newer (mariadbd, mariadb-install-db) so that they are in PATH", strings.Join(missing, " and "))
 	}
@@ -108,10 +107,12 @@ func install(ctx context.Context, missing []string) error {
 	}
 	if os.Geteuid() != 0 {
 		if exec.CommandContext(ctx, "sudo", "-n", "true").Run() != nil {
-			return fmt.Errorf("demo: %s missing, and installing needs root (hint: run `sudo apt-get install %s`, then start again)", strings.Join(missing, " and "), strings.Join(packages(missing), " "))
+			return fmt.Errorf("demo: %s missing; installing needs root, and there is no sudo without a password (hint: run `apt-get install %s` as root, then start again)",
+				strings.Join(missing, " and "), strings.Join(packages(missing), " "))
 		}
 		args = append([]string{"sudo", "-n"}, args...)
 	}
+	log("installing " + strings.Join(missing, " and ") + " from the system's packages")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // the script puts things back
 	var out bytes.Buffer

@@ -17,6 +17,8 @@ type survey struct {
 	rows      map[string]int64    // by table
 	ndc       func(string) string // RxNorm to NDC
 	realPayer map[string]bool     // payers that pay
+	pressures map[[32]byte]int    // blood pressure rows by code and measurement
+	book      *claimBook          // what the claims lack
 }
 
 // A visit is what an encounter adds to the orders made there.
@@ -32,7 +34,7 @@ const noInsurance = "NO_INSURANCE"
 func look(data fs.FS) (*survey, error) {
 	s := &survey{
 		visits: map[string]visit{}, insured: map[string]bool{}, npi: map[string]string{},
-		rows: map[string]int64{}, realPayer: map[string]bool{},
+		rows: map[string]int64{}, realPayer: map[string]bool{}, pressures: map[[32]byte]int{},
 	}
 	for _, name := range required {
 		f, file, err := openText(data, name)
@@ -50,7 +52,7 @@ func look(data fs.FS) (*survey, error) {
 	if s.ndc, err = drugCodes(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(fs.FS) error{s.payers, s.providers, s.encounters, s.coverage, s.claims, s.medications, s.count} {
+	for _, step := range []func(fs.FS) error{s.payers, s.providers, s.encounters, s.coverage, s.claims, s.medications, s.bloodPressures, s.claimBook, s.count} {
 		if err := step(data); err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ type added func(s *survey, c *csvFile, r row) (string, error)
 // A row is what is known of a row beside its cells.
 type row struct {
 	id   string
+	nth  int // its place among the rows with the same natural key, from 0
 	fill fill
 }
 
@@ -35,15 +36,15 @@ var tables = []*table{
 	{name: "allergies", file: "allergies", key: []string{"PATIENT", "CODE"}},
 	{name: "immunizations", file: "immunizations", key: []string{"PATIENT", "ENCOUNTER", "CODE", "DATE"}},
 	{name: "procedures", file: "procedures", key: []string{"PATIENT", "ENCOUNTER", "CODE", "START"}},
-	{name: "observations", file: "observations", key: []string{"PATIENT", "ENCOUNTER", "CODE", "DATE"}},
+	{name: "observations", file: "observations", key: observationKey, added: map[string]added{"paired": addedPaired}},
 	{name: "payers", file: "payers", pharma: true},
 	{name: "payer_transitions", file: "payer_transitions", pharma: true, key: []string{"PATIENT", "START_DATE"}},
 	{name: "medications", file: "medications", pharma: true, key: medicationKey, added: map[string]added{"prescriber": addedPrescriber}},
 	{name: "fills", pharma: true, key: medicationKey, added: map[string]added{
 		"medication": addedOrder, "organization": addedOrganization, "dispensed": addedDispensed, "refill_number": addedRefill,
 		"days_supply": addedDays, "quantity": addedQuantity, "daw": addedDAW, "ndc": addedNDC}},
-	{name: "claims", file: "claims", pharma: true},
-	{name: "claims_transactions", file: "claims_transactions", pharma: true},
+	{name: "claims", file: "claims", pharma: true, added: claimColumns},
+	{name: "claims_transactions", file: "claims_transactions", pharma: true, added: transactionColumns},
 }
 
 var medicationKey = []string{"PATIENT", "ENCOUNTER", "CODE", "START"}
@@ -51,9 +52,9 @@ var medicationKey = []string{"PATIENT", "ENCOUNTER", "CODE", "START"}
 // each calls f for every row of the table, in the file's order.
 func (t *table) each(data fs.FS, s *survey, f func(c *csvFile, r row) error) error {
 	seen := map[[32]byte]int{}
-	id := func(table string, c *csvFile) string {
+	id := func(table string, c *csvFile) row {
 		if t.key == nil {
-			return c.cell("ID")
+			return row{id: c.cell("ID")}
 		}
 		texts := make([]string, len(t.key))
 		for i, name := range t.key {
@@ -61,14 +62,15 @@ func (t *table) each(data fs.FS, s *survey, f func(c *csvFile, r row) error) err
 		}
 		sum := digest("seen", texts...)
 		seen[sum]++
-		return surrogate(table, seen[sum]-1, texts...)
+		nth := seen[sum] - 1
+		return row{id: surrogate(table, nth, texts...), nth: nth}
 	}
 	if t.file != "" {
-		return each(data, t.file, func(c *csvFile) error { return f(c, row{id: id(t.name, c)}) })
+		return each(data, t.file, func(c *csvFile) error { return f(c, id(t.name, c)) })
 	}
 	return each(data, "medications", func(c *csvFile) error {
 		order := id("medications", c)
-		return s.fills(c, func(fl fill) error { return f(c, row{id: order, fill: fl}) })
+		return s.fills(c, func(fl fill) error { return f(c, row{id: order.id, fill: fl}) })
 	})
 }
 

@@ -52,6 +52,15 @@ func openWork(work string) (string, error) {
 	return work, mark(work)
 }
 
+// Made tells whether Start made the folder, or began to: whether what is in it may be deleted.
+func Made(work string) (bool, error) {
+	_, err := os.Stat(filepath.Join(work, marker))
+	if err != nil && !os.IsNotExist(err) {
+		return false, fmt.Errorf("demo: work folder: %w", err)
+	}
+	return err == nil, nil
+}
+
 // mark makes dir this package's.
 func mark(dir string) error {
 	text := "This folder belongs to `tributary demo`, which deletes its servers when it is told to.\n"

@@ -27,6 +27,10 @@ const (
 	DeleteAllergy    Kind = "deleted allergy"        // PostgreSQL
 	NewImmunization  Kind = "new immunization"       // PostgreSQL: an encounter and an immunization
 	DeleteImmunized  Kind = "deleted immunization"   // PostgreSQL
+	NewVisit         Kind = "new visit"              // PostgreSQL: an encounter, a condition, a procedure, three observations
+	ResolveCondition Kind = "resolved condition"     // PostgreSQL
+	CorrectPressure  Kind = "corrected pressure"     // PostgreSQL: both rows of a blood pressure
+	HalvePressure    Kind = "halved pressure"        // PostgreSQL: one of the two rows deleted
 	CorrectBirthDate Kind = "corrected birth date"   // PostgreSQL
 	ChangePhone      Kind = "changed phone number"   // PostgreSQL
 	NewMember        Kind = "new member with a plan" // PostgreSQL: a patient and an encounter; then MariaDB: a coverage span
@@ -47,6 +51,10 @@ var deck = []struct {
 	{DeleteAllergy, 2, (*hand).deleteAllergy},
 	{NewImmunization, 3, (*hand).newImmunization},
 	{DeleteImmunized, 2, (*hand).deleteImmunization},
+	{NewVisit, 4, (*hand).newVisit},
+	{ResolveCondition, 2, (*hand).resolveCondition},
+	{CorrectPressure, 2, (*hand).correctPressure},
+	{HalvePressure, 1, (*hand).halvePressure},
 	{CorrectBirthDate, 3, (*hand).correctBirthDate},
 	{ChangePhone, 5, (*hand).changePhone},
 	{NewMember, 1, (*hand).newMember},

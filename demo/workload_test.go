@@ -29,7 +29,10 @@ func TestWorkload(t *testing.T) {
 		"medications":       int64(k[demo.Replace]),
 		"allergies":         int64(k[demo.NewAllergy] - k[demo.DeleteAllergy]),
 		"immunizations":     int64(k[demo.NewImmunization] - k[demo.DeleteImmunized]),
-		"encounters":        int64(k[demo.NewAllergy] + k[demo.NewImmunization] + k[demo.NewMember]),
+		"encounters":        int64(k[demo.NewAllergy] + k[demo.NewImmunization] + k[demo.NewMember] + k[demo.NewVisit]),
+		"conditions":        int64(k[demo.NewVisit]),
+		"procedures":        int64(k[demo.NewVisit]),
+		"observations":      int64(3*k[demo.NewVisit] - k[demo.HalvePressure]),
 		"claims":            0,
 	} {
 		if got := after[table] - before[table]; got != want {

@@ -67,7 +67,7 @@ var fillers = map[string][]string{
 }
 
 // special are the keys that are not elements.
-var special = []string{"$if", "$for", "$as", "$index", "$value"}
+var special = []string{"$if", "$for", "$as", "$index", "$value", "$use", "$with"}
 
 // element compiles what stands for an element: a list where it repeats.
 func (rc *resourceCompiler) element(n *node, e fhir.Element, path string) *value {
@@ -250,6 +250,9 @@ func (rc *resourceCompiler) unknownElement(key *node, e fhir.Element) {
 
 // required reports elements that FHIR demands and the object never has.
 func (rc *resourceCompiler) required(n *node, e fhir.Element, given map[string]int, top bool) {
+	if rc.partial && n.at == rc.doc.at {
+		return // the rest is for the use to give
+	}
 	missing := map[string]bool{}
 	for _, c := range e.Children() {
 		if !c.Required || given[c.Name] > 0 || given["_"+c.Name] > 0 || top && c.Name == "meta" {

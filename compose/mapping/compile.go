@@ -20,6 +20,7 @@ type compiler struct {
 	tableOrder   []*table
 	codes        map[string]*codeTable
 	resourceDocs []*node
+	fragments    map[string]*fragment
 	targets      map[target]*node // where each resource is declared
 	resources    []*Resource
 }
@@ -65,6 +66,7 @@ func (c *compiler) run() {
 			heads = append(heads, r)
 		}
 	}
+	c.checkFragments()
 	for _, r := range heads {
 		r.compile()
 		c.resources = append(c.resources, r.resource)

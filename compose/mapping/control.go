@@ -18,6 +18,9 @@ func (rc *resourceCompiler) controlled(n *node, e fhir.Element, path string, inL
 			rc.problem(f.key, "there is no "+f.key.text, didYouMean(f.key.text, special))
 		}
 	}
+	if v, isUse := rc.controlledUse(n, e, path, inList); isUse {
+		return v
+	}
 	outer, loop, index := rc.scope, -1, -1
 	var each *expression
 	if f := n.get("$for"); f != nil {

@@ -30,10 +30,10 @@ type codeTable struct {
 // they may name any table of any file.
 func (c *compiler) declare(doc *node) {
 	if doc.kind != objectNode {
-		c.problem(doc, "a document is an object with one of the keys tables, codes or resource", "")
+		c.problem(doc, "a document is an object with one of the keys tables, codes, fragment or resource", "")
 		return
 	}
-	kinds := []string{"tables", "codes", "resource"}
+	kinds := []string{"tables", "codes", "fragment", "resource"}
 	var which []string
 	for _, k := range kinds {
 		if doc.get(k) != nil {
@@ -42,14 +42,14 @@ func (c *compiler) declare(doc *node) {
 	}
 	switch {
 	case len(which) == 0:
-		hint := "a document has one of the keys codes, resource, tables"
+		hint := "a document has one of the keys codes, fragment, resource, tables"
 		for _, f := range doc.fields {
 			if n := nearest(f.key.text, kinds); n != "" {
 				hint = didYouMean(f.key.text, kinds)
 				break
 			}
 		}
-		c.problem(doc, "the document is neither tables nor codes nor a resource", hint)
+		c.problem(doc, "the document is neither tables nor codes nor a fragment nor a resource", hint)
 		return
 	case len(which) > 1:
 		c.problem(doc, "the document is "+strings.Join(which, " and ")+" at once", "separate them by a line ---")
@@ -57,6 +57,10 @@ func (c *compiler) declare(doc *node) {
 	}
 	if which[0] == "resource" {
 		c.resourceDocs = append(c.resourceDocs, doc)
+		return
+	}
+	if which[0] == "fragment" {
+		c.declareFragment(doc)
 		return
 	}
 	c.keys(doc, "a "+which[0]+" document", which[0])

@@ -50,6 +50,7 @@ func (rc *resourceCompiler) expression(n *node, skip int) *expression {
 	text := n.text[skip:]
 	x := &expression{at: n, skip: skip}
 	rc.provider.missed = rc.provider.missed[:0]
+	rc.frame = n.frame
 	checked, issues := rc.check(text)
 	if issues.Err() != nil {
 		rc.report(x, text, issues)
@@ -84,14 +85,14 @@ func (rc *resourceCompiler) expression(n *node, skip int) *expression {
 // that fails the nulls are checked as values of any type.
 func (rc *resourceCompiler) check(text string) (*cel.Ast, *cel.Issues) {
 	env := rc.scope.env
-	checked, issues := env.Compile(text)
+	checked, issues := rc.compileText(text)
 	if !slices.ContainsFunc(issues.Errors(), func(e *cel.Error) bool {
 		m := noOverload.FindStringSubmatch(e.Message)
 		return m != nil && m[1] == "_?_:_"
 	}) {
 		return checked, issues
 	}
-	parsed, parseIssues := env.Parse(text)
+	parsed, parseIssues := rc.parse(text, rc.frame)
 	if parseIssues.Err() != nil {
 		return nil, parseIssues
 	}
@@ -267,7 +268,7 @@ func (rc *resourceCompiler) inspectCall(x *expression, e ast.Expr) {
 	case "latestBy":
 		rc.inspectColumn(x, name, args[0], args[1])
 		rc.inspectColumn(x, name, args[0], args[2])
-	case "sortBy":
+	case "sortBy", "groupBy", "sum":
 		rc.inspectColumn(x, name, args[0], args[1])
 	case "matching":
 		rc.inspectColumn(x, name, args[0], args[1])

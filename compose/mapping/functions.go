@@ -15,7 +15,7 @@ import (
 // functionNames are the mapping functions, and those of CEL that mappings use
 // most: candidates when a name is unknown.
 var functionNames = []string{
-	"ref", "id", "code", "date", "addMonths", "digits", "latestBy", "matching", "sortBy", "distinct", "first", "fail",
+	"ref", "id", "code", "date", "addMonths", "digits", "latestBy", "matching", "sortBy", "groupBy", "sum", "distinct", "first", "fail",
 	"xml", "has", "size", "filter", "map", "exists", "all", "string", "int", "double", "split", "join", "replace",
 	"trim", "lowerAscii", "upperAscii", "substring", "matches", "contains", "startsWith", "endsWith", "indexOf", "slice", "flatten",
 }
@@ -44,6 +44,8 @@ func (s *Set) functions() []cel.EnvOption {
 		cel.Function("latestBy", fn("latestBy", listA, latestBy, listA, str, str)),
 		cel.Function("matching", fn("matching", listA, matching, listA, str, listB, str)),
 		cel.Function("sortBy", fn("sortBy", listA, sortBy, listA, str)),
+		cel.Function("groupBy", fn("groupBy", cel.ListType(listA), groupBy, listA, str)),
+		cel.Function("sum", fn("sum", dyn, sum, listA, str)),
 		cel.Function("distinct", fn("distinct", listA, distinct, listA)),
 		cel.Function("first", fn("first", a, first, listA)),
 		cel.Function("fail", fn("fail", dyn, fail, str)),

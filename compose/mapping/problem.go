@@ -21,7 +21,10 @@ func (ps *problems) sorted() []Problem {
 	return slices.Compact(ps.list)
 }
 
-// didYouMean is the hint for a name that nothing has.
+// DidYouMean is the hint for a name that nothing has: the known name that was
+// most likely meant, or all of them if they are few, or nothing.
+func DidYouMean(name string, known []string) string { return didYouMean(name, known) }
+
 func didYouMean(name string, known []string) string {
 	if best := nearest(name, known); best != "" {
 		return "did you mean " + quote(best) + "?"
@@ -36,20 +39,78 @@ func didYouMean(name string, known []string) string {
 
 func quote(s string) string { return `"` + s + `"` }
 
-// nearest returns the known name that is most likely meant, or "".
+// nearest returns the known name that is most likely meant, or "": the one with
+// the fewest slips, else the shortest that has the name as a part of it. Of equal
+// ones it is the first by name.
 func nearest(name string, known []string) string {
-	best, bestDistance := "", len(name)/3+2
+	best, fewest := "", 0
 	for _, k := range known {
-		d := distance(strings.ToLower(name), strings.ToLower(k))
-		if lower := strings.ToLower(k); d >= bestDistance && len(name) >= 4 &&
-			(strings.HasPrefix(lower, strings.ToLower(name)) || strings.HasSuffix(lower, strings.ToLower(name))) {
-			d = bestDistance - 1
+		n, ok := slips(strings.ToLower(name), strings.ToLower(k))
+		if !ok && extends(name, k) {
+			n, ok = 1000+len(k), true
 		}
-		if d < bestDistance || d == bestDistance && best != "" && k < best {
-			best, bestDistance = k, d
+		if ok && (best == "" || n < fewest || n == fewest && k < best) {
+			best, fewest = k, n
 		}
 	}
 	return best
+}
+
+// slips counts the differences between two names part by part, where parts are
+// what points and blanks separate: that two tables are of one source makes their
+// names no more alike. ok is false if a part differs too much to be meant.
+func slips(name, known string) (n int, ok bool) {
+	separator := func(r rune) bool { return r == '.' || r == ' ' }
+	a, b := strings.FieldsFunc(name, separator), strings.FieldsFunc(known, separator)
+	if len(a) != len(b) || len(a) == 0 {
+		if len(a) == 1 && len(b) == 2 && a[0] == b[1] { // the table without its source
+			return 1, true
+		}
+		return 0, false
+	}
+	for i := range a {
+		d := distance(a[i], b[i])
+		if d > tolerated(a[i]) {
+			if len(a) != 2 || i != 0 || a[1] != b[1] { // but the right table of a wrong source
+				return 0, false
+			}
+			d = tolerated(a[i])
+		}
+		n += d
+	}
+	return n, true
+}
+
+// tolerated is how many slips a word of its length may have.
+func tolerated(word string) int {
+	switch n := len(word); {
+	case n <= 2:
+		return 0
+	case n <= 5:
+		return 1
+	case n <= 8:
+		return 2
+	default:
+		return n / 3
+	}
+}
+
+// extends reports whether known is the name and more: start, start_date;
+// medication, medicationReference; id, patientId. Where nothing marks the end of
+// a word, the name must be most of it: patient, patientid.
+func extends(name, known string) bool {
+	if len(name) < 3 || len(known) <= len(name) {
+		return false
+	}
+	if rest, ok := strings.CutPrefix(known, name); ok {
+		return rest[0] == '_' || rest[0] >= 'A' && rest[0] <= 'Z' || 3*len(name) >= 2*len(known)
+	}
+	rest, ok := strings.CutSuffix(strings.ToLower(known), strings.ToLower(name))
+	if !ok {
+		return false
+	}
+	first := known[len(rest)]
+	return rest[len(rest)-1] == '_' || first >= 'A' && first <= 'Z' && (name[0] < 'A' || name[0] > 'Z') || 3*len(name) >= 2*len(known)
 }
 
 // distance is the number of insertions, deletions, replacements and swaps of

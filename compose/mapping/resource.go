@@ -59,6 +59,8 @@ type resourceCompiler struct {
 	used     []bool // joins, aligned
 	loops    map[string]int
 	filters  []string // variables of the filters around what is compiled now
+	frame    *frame   // of the expression that is compiled
+	partial  bool     // what is compiled is a fragment by itself
 }
 
 type joinDecl struct {

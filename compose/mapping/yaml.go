@@ -49,6 +49,7 @@ type node struct {
 	at     position
 	fields []entry
 	items  []*node
+	frame  *frame // the use of a fragment that the node was copied for; nil for most
 }
 
 type entry struct {

@@ -113,6 +113,26 @@ CREATE TABLE claims (
     lastbilleddatep             DATETIME,
     healthcareclaimtypeid1      TINYINT UNSIGNED,
     healthcareclaimtypeid2      TINYINT UNSIGNED,
+    claim_number                CHAR(13) CHARACTER SET ascii NOT NULL UNIQUE, -- added, as is all that follows
+    coverage                    CHAR(36) CHARACTER SET ascii, -- payer_transitions: what it was adjudicated under
+    network                     ENUM ('in', 'out', 'none') NOT NULL, -- the provider's place in the payer's network
+    icd1                        VARCHAR(8), -- ICD-10-CM of diagnosis1, and so on
+    icd2                        VARCHAR(8),
+    icd3                        VARCHAR(8),
+    icd4                        VARCHAR(8),
+    icd5                        VARCHAR(8),
+    icd6                        VARCHAR(8),
+    icd7                        VARCHAR(8),
+    icd8                        VARCHAR(8),
+    prescription                CHAR(36) CHARACTER SET ascii, -- medications; here and below: pharmacy claims only
+    days_supply                 SMALLINT UNSIGNED,
+    refill_number               SMALLINT UNSIGNED,
+    refills_authorized          SMALLINT UNSIGNED,
+    daw                         TINYINT UNSIGNED,
+    CHECK ((diagnosis1 IS NULL) = (icd1 IS NULL) AND (diagnosis2 IS NULL) = (icd2 IS NULL)),
+    CHECK ((diagnosis3 IS NULL) = (icd3 IS NULL) AND (diagnosis4 IS NULL) = (icd4 IS NULL)),
+    CHECK ((diagnosis5 IS NULL) = (icd5 IS NULL) AND (diagnosis6 IS NULL) = (icd6 IS NULL)),
+    CHECK ((diagnosis7 IS NULL) = (icd7 IS NULL) AND (diagnosis8 IS NULL) = (icd8 IS NULL)),
     INDEX (patientid)
 );
 
@@ -150,6 +170,13 @@ CREATE TABLE claims_transactions (
     feescheduleid         VARCHAR(10),
     providerid            CHAR(36) CHARACTER SET ascii,
     supervisingproviderid CHAR(36) CHARACTER SET ascii,
+    line_number           INT UNSIGNED, -- added, as is all that follows: the line of the claim that this belongs to
+    paid_by               ENUM ('primary', 'secondary', 'patient'), -- of a PAYMENT
+    hcpcs                 CHAR(5) CHARACTER SET ascii, -- here and below: of a CHARGE
+    ndc                   CHAR(11) CHARACTER SET ascii, -- of a drug
+    revenue_code          CHAR(4) CHARACTER SET ascii, -- NUBC
+    place_code            CHAR(2) CHARACTER SET ascii, -- CMS place of service
+    CHECK ((type = 'PAYMENT') = (paid_by IS NOT NULL)),
     INDEX (claimid),
     FOREIGN KEY (claimid) REFERENCES claims (id)
 );

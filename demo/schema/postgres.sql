@@ -152,7 +152,8 @@ CREATE TABLE observations (
     description text,
     value       text,
     units       text,
-    type        text
+    type        text,
+    paired      uuid -- added: the other row of the same blood pressure; each of the two names the other
 );
 
 -- A row that leaves must say whose it was.
@@ -169,3 +170,4 @@ CREATE INDEX ON allergies (patient);
 CREATE INDEX ON immunizations (patient);
 CREATE INDEX ON procedures (patient);
 CREATE INDEX ON observations (patient);
+CREATE INDEX ON observations (paired) WHERE paired IS NOT NULL;
