@@ -3,7 +3,8 @@ GO ?= go
 WORK ?= .demo
 ARGS ?=
 
-.PHONY: help build demo demo-clean test lint fuzz kill atomicity bench
+.PHONY: validate validate-all
+.PHONY: help build demo demo-clean test lint fuzz kill test-kafka atomicity bench
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,8 +20,15 @@ demo-clean: build ## remove everything that `make demo` made
 
 test: ## set up what is missing, then run every test
 	scripts/setup
+	scripts/setup-kafka
 	$(GO) vet ./...
 	$(GO) test -timeout 15m ./...
+
+validate: ## the HL7 validator on one of each shape that the sample members are served in (ARGS="--data DIR")
+	scripts/validate $(ARGS)
+
+validate-all: ## the HL7 validator on everything that is served
+	scripts/validate --all $(ARGS)
 
 lint: ## go vet and staticcheck
 	$(GO) vet ./...
@@ -31,6 +39,11 @@ fuzz: ## every fuzz target for T (default 30s)
 
 kill: ## the kill test at its full length: fifty kill -9
 	TRIBUTARY_KILLS=50 $(GO) test -count=1 -timeout 60m -run TestKill -v ./integration
+
+test-kafka: ## the pipeline and kill tests on a real Kafka at their full length: fifty kills of process and broker
+	scripts/setup
+	scripts/setup-kafka
+	TRIBUTARY_KAFKA=1 TRIBUTARY_KAFKA_KILLS=50 TRIBUTARY_AWAY=5 TRIBUTARY_AWAY_SECONDS=60 $(GO) test -count=1 -timeout 60m -run 'TestKafka' -v ./integration
 
 atomicity: ## the atomicity test at its full length: ten thousand transactions
 	TRIBUTARY_TRANSACTIONS=10000 $(GO) test -count=1 -timeout 60m -run TestAtomicity -v ./integration
