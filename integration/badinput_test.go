@@ -143,13 +143,13 @@ func (d *demoRun) config(t *testing.T, folder *string, replace ...string) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if folder != nil {
-		replace = append(replace, `mappings: ""`, "mappings: "+*folder)
-	}
 	for i := 0; i+1 < len(replace); i += 2 {
 		if !strings.Contains(string(text), replace[i]) {
 			t.Fatalf("the demo's configuration has no %q", replace[i])
 		}
+	}
+	if folder != nil {
+		text = append(text, "\nmappings: "+*folder+"\n"...)
 	}
 	path := filepath.Join(t.TempDir(), "tributary.yaml")
 	if err := os.WriteFile(path, []byte(strings.NewReplacer(replace...).Replace(string(text))), 0o600); err != nil {

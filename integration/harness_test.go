@@ -83,13 +83,7 @@ func (s *safeBuffer) String() string {
 // test ends.
 func newDemo(t *testing.T) *demoRun {
 	t.Helper()
-	work, err := os.MkdirTemp("", "tributary-it-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(work, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	work := workFolder(t)
 	d := &demoRun{t: t, work: work, api: freeAddr(t), broker: freeAddr(t)}
 	t.Cleanup(func() {
 		d.kill()
@@ -104,6 +98,19 @@ func newDemo(t *testing.T) *demoRun {
 		_ = os.RemoveAll(work)
 	})
 	return d
+}
+
+// workFolder makes a folder that the servers' own users can enter.
+func workFolder(t *testing.T) string {
+	t.Helper()
+	work, err := os.MkdirTemp("", "tributary-it-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(work, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return work
 }
 
 func tail(s string, n int) string {
@@ -219,15 +226,23 @@ func (d *demoRun) connect() {
 	})
 }
 
-// await polls a condition outside this process.
 func (d *demoRun) await(what string, limit time.Duration, ok func() bool) {
 	d.t.Helper()
-	deadline := time.Now().Add(limit)
+	await(d.t, what, limit, ok)
+}
+
+// await polls a condition of another process, which has no other signal.
+func await(t *testing.T, what string, limit time.Duration, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(limit)
 	for !ok() {
-		if time.Now().After(deadline) {
-			d.t.Fatalf("waited %v for %s", limit, what)
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("waited %v for %s", limit, what)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

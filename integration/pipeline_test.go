@@ -26,6 +26,7 @@ func TestPipeline(t *testing.T) {
 	t.Run("rows", d.rowsAgree)
 	t.Run("one resource a row", d.countsAgree)
 	t.Run("profiles", d.profilesAgree)
+	t.Run("halves of a blood pressure", d.pressureHalves)
 	t.Run("topic", func(t *testing.T) { d.topicAgrees(t, d.readTopic(t)) })
 	t.Run("verify", func(t *testing.T) {
 		if exit, out := d.verify(); exit != 0 {
@@ -108,21 +109,37 @@ func (d *demoRun) rowsAgree(t *testing.T) {
 	}
 }
 
+// pairs counts the blood pressures that have both rows.
+const pairs = `SELECT count(*) FROM observations s JOIN observations d ON d.id = s.paired AND d.paired = s.id AND d.patient = s.patient
+	WHERE s.code = '8480-6' AND d.code = '8462-4'`
+
 // countsAgree compares the number of resources of a type with that of its rows.
 func (d *demoRun) countsAgree(t *testing.T) {
-	for typ, q := range map[string]struct {
+	counts := map[string]struct {
 		db    *sql.DB
 		query string
 	}{
-		"Patient":            {d.pg, "SELECT count(*) FROM patients"},
-		"Practitioner":       {d.pg, "SELECT count(*) FROM providers"},
-		"AllergyIntolerance": {d.pg, "SELECT count(*) FROM allergies"},
-		"Immunization":       {d.pg, "SELECT count(*) FROM immunizations"},
-		"Composition":        {d.pg, "SELECT count(*) FROM patients"},
-		"MedicationRequest":  {d.maria, "SELECT count(*) FROM medications"},
-		"MedicationDispense": {d.maria, "SELECT count(*) FROM fills"},
-		"Coverage":           {d.maria, "SELECT count(memberid) + sum(memberid IS NOT NULL AND secondary_payer IS NOT NULL) FROM payer_transitions"},
-	} {
+		"Patient":              {d.pg, "SELECT count(*) FROM patients"},
+		"Practitioner":         {d.pg, "SELECT count(*) FROM providers"},
+		"PractitionerRole":     {d.pg, "SELECT count(*) FROM providers"},
+		"Location":             {d.pg, "SELECT count(*) FROM organizations"},
+		"Encounter":            {d.pg, "SELECT count(*) FROM encounters"},
+		"Condition":            {d.pg, "SELECT count(*) FROM conditions"},
+		"Procedure":            {d.pg, "SELECT count(*) FROM procedures"},
+		"Observation":          {d.pg, "SELECT (SELECT count(*) FROM observations) - (" + pairs + ")"},
+		"AllergyIntolerance":   {d.pg, "SELECT count(*) FROM allergies"},
+		"Immunization":         {d.pg, "SELECT count(*) FROM immunizations"},
+		"Composition":          {d.pg, "SELECT count(*) FROM patients"},
+		"MedicationRequest":    {d.maria, "SELECT count(*) FROM medications"},
+		"MedicationDispense":   {d.maria, "SELECT count(*) FROM fills"},
+		"ExplanationOfBenefit": {d.maria, "SELECT count(*) FROM claims c WHERE EXISTS (SELECT 1 FROM claims_transactions t WHERE t.claimid = c.id AND t.type = 'CHARGE')"},
+		"Coverage":             {d.maria, "SELECT count(memberid) + sum(memberid IS NOT NULL AND secondary_payer IS NOT NULL) FROM payer_transitions"},
+	}
+	for _, typ := range resourceTypes {
+		q, ok := counts[typ]
+		if !ok {
+			continue // organizations come from two databases
+		}
 		want := column(t, q.db, q.query)[0]
 		code, _, body := d.get("/" + typ + "?_summary=count")
 		var b bundle
@@ -137,7 +154,14 @@ func (d *demoRun) countsAgree(t *testing.T) {
 			t.Errorf("%s: %d in the pages, %d in the count", typ, n, *b.Total)
 		}
 	}
+	if n, _ := strconv.Atoi(column(t, d.pg, pairs)[0]); n < 100 {
+		t.Errorf("only %d blood pressures have both rows", n)
+	}
 }
+
+// resourceTypes are all that the sample mappings make.
+var resourceTypes = []string{"Patient", "Organization", "Practitioner", "PractitionerRole", "Location", "Coverage", "Encounter", "Condition",
+	"Procedure", "Observation", "AllergyIntolerance", "Immunization", "MedicationRequest", "MedicationDispense", "ExplanationOfBenefit", "Composition"}
 
 // entry is what a document's entry says of its row.
 type entry struct {
@@ -379,8 +403,7 @@ func (d *demoRun) topicAgrees(t *testing.T, all []change) {
 		}
 	}
 	served := map[string][]byte{}
-	for _, typ := range []string{"Patient", "Coverage", "Organization", "Practitioner", "MedicationRequest",
-		"MedicationDispense", "AllergyIntolerance", "Immunization", "Composition"} {
+	for _, typ := range resourceTypes {
 		for _, raw := range d.all("/" + typ + "?_count=1000") {
 			var e entry
 			if err := json.Unmarshal(raw, &e); err != nil {

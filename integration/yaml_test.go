@@ -37,16 +37,7 @@ func TestTableByYAMLAlone(t *testing.T) {
 	exec1(t, d.pg, `INSERT INTO reminders SELECT n, $1, 'call back', '2026-11-01', NULL FROM generate_series(1, 3) n`, patient)
 	d.kill()
 
-	folder := filepath.Join(d.work, "mappings")
-	copyMappings(t, folder)
-	writeFile(t, filepath.Join(folder, "reminders.yaml"), reminders)
-	config := filepath.Join(d.work, "tributary.yaml")
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, config, strings.Replace(string(text), "mappings: \"\"\n", "", 1)+"\nmappings: "+folder+"\n")
-
+	config := d.addMapping(t, reminders)
 	d.launch("run", "--config", config)
 	select {
 	case <-d.exited:
@@ -75,6 +66,22 @@ func TestTableByYAMLAlone(t *testing.T) {
 		t.Errorf("verify: exit %d\n%s", exit, out)
 	}
 	d.topicAgreesOn(t, "Flag")
+}
+
+// addMapping gives the demo's configuration the sample mappings with one file
+// more, and returns the configuration's path.
+func (d *demoRun) addMapping(t *testing.T, yaml string) (config string) {
+	t.Helper()
+	folder := filepath.Join(d.work, "mappings")
+	copyMappings(t, folder)
+	writeFile(t, filepath.Join(folder, "added.yaml"), yaml)
+	config = filepath.Join(d.work, "tributary.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, config, string(text)+"\nmappings: mappings\n")
+	return config
 }
 
 func copyMappings(t *testing.T, to string) {

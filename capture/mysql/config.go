@@ -57,6 +57,12 @@ type Config struct {
 
 func (c *Config) heartbeat() time.Duration { return cmp.Or(c.Heartbeat, 500*time.Millisecond) }
 
+// CheckDSN tells whether DSN can be understood, without a connection.
+func (c *Config) CheckDSN() error {
+	_, err := c.parse()
+	return err
+}
+
 // parse reads DSN. Its errors never hold the DSN, which has a password in it.
 func (c *Config) parse() (*driver.Config, error) {
 	cfg, err := parseDSN(c.DSN)

@@ -172,19 +172,30 @@ func loadColumns(ctx context.Context, q *pgx.Conn, byOID map[uint32]*tableInfo, 
 	return err
 }
 
+// openCatalog connects and describes the configured tables. The caller closes
+// the connection.
+func (c Config) openCatalog(ctx context.Context) (*pgx.Conn, []*tableInfo, error) {
+	q, err := c.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	tables, err := c.loadTables(ctx, q)
+	if err != nil {
+		_ = q.Close(context.WithoutCancel(ctx))
+		return nil, nil, c.fail(ctx, "read the catalog", err)
+	}
+	return q, tables, nil
+}
+
 // Schemas returns the schema of every configured table that exists, from the
 // catalog. Generated columns are not part of it: the log does not carry them.
 func Schemas(ctx context.Context, c Config) (map[change.Table]*change.Schema, error) {
 	c = c.withDefaults()
-	q, err := c.connect(ctx)
+	q, tables, err := c.openCatalog(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer q.Close(context.WithoutCancel(ctx))
-	tables, err := c.loadTables(ctx, q)
-	if err != nil {
-		return nil, c.fail(ctx, "read catalog", err)
-	}
 	schemas := make(map[change.Table]*change.Schema, len(tables))
 	for _, t := range tables {
 		if t.schema != nil {

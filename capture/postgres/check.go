@@ -18,15 +18,11 @@ func Check(ctx context.Context, c Config) ([]capture.Problem, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	q, err := c.connect(ctx)
+	q, tables, err := c.openCatalog(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer q.Close(context.WithoutCancel(ctx))
-	tables, err := c.loadTables(ctx, q)
-	if err != nil {
-		return nil, c.fail(ctx, "check", err)
-	}
 	problems, err := c.check(ctx, q, tables)
 	return problems, c.fail(ctx, "check", err)
 }

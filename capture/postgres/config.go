@@ -93,11 +93,30 @@ func (c Config) session() map[string]string {
 	}
 }
 
+// CheckDSN tells whether DSN can be understood, without a connection.
+func (c Config) CheckDSN() error {
+	_, err := pgx.ParseConfig(c.DSN)
+	return c.badDSN(err)
+}
+
+// badDSN is an error for a DSN that was not understood. It shows nothing of it:
+// where a password begins and ends in it is anybody's guess.
+func (c Config) badDSN(err error) error {
+	if err == nil {
+		return nil
+	}
+	why := err.Error()
+	why, _, _ = strings.Cut(why[strings.LastIndex(why, "`: ")+1:], " (")
+	return &capture.Error{Op: "connect", Kind: capture.Configuration, Source: c.Source,
+		Err:  errors.New("DSN: " + strings.TrimPrefix(why, ": ")),
+		Hint: "a URL, postgres://user:password@host:port/database with %XX for special characters, or a connection string as libpq takes it"}
+}
+
 // connect opens a connection for queries.
 func (c Config) connect(ctx context.Context) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(c.DSN)
 	if err != nil {
-		return nil, &capture.Error{Op: "connect", Kind: capture.Configuration, Source: c.Source, Err: err}
+		return nil, c.badDSN(err)
 	}
 	for k, v := range c.session() {
 		cfg.RuntimeParams[k] = v
@@ -114,7 +133,7 @@ func (c Config) connect(ctx context.Context) (*pgx.Conn, error) {
 func (c Config) connectReplication(ctx context.Context) (conn *pgconn.PgConn, in *framing, err error) {
 	cfg, err := pgconn.ParseConfig(c.DSN)
 	if err != nil {
-		return nil, nil, &capture.Error{Op: "connect", Kind: capture.Configuration, Source: c.Source, Err: err}
+		return nil, nil, c.badDSN(err)
 	}
 	for k, v := range c.session() {
 		cfg.RuntimeParams[k] = v

@@ -59,13 +59,17 @@ type changeTopic struct{ *kafka.ChangeTopic }
 func (t changeTopic) Append(ctx context.Context, partition int32, records []publish.Record) error {
 	out := make([]kafka.ChangeRecord, len(records))
 	for i, r := range records {
-		headers := make([]kafka.Header, len(r.Headers))
-		for j, h := range r.Headers {
-			headers[j] = kafka.Header(h)
-		}
-		out[i] = kafka.ChangeRecord{Key: r.Key, Value: r.Value, Headers: headers}
+		out[i] = changeRecord(r)
 	}
 	return t.ChangeTopic.Append(ctx, partition, out)
+}
+
+func changeRecord(r publish.Record) kafka.ChangeRecord {
+	headers := make([]kafka.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		headers[i] = kafka.Header(h)
+	}
+	return kafka.ChangeRecord{Key: r.Key, Value: r.Value, Headers: headers}
 }
 
 // views makes a pebble.DB an api.Store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"strings"
@@ -119,7 +120,25 @@ func (s *source) describe(ctx context.Context, oneByOne bool, schemas map[change
 }
 
 func mappingFinding(p mapping.Problem) finding {
-	return finding{where: fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column), what: p.What, hint: p.Hint}
+	where := p.File
+	if p.Line > 0 {
+		where = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+	}
+	return finding{where: where, what: p.What, hint: p.Hint}
+}
+
+// unreadableFolder says why a folder that is named cannot be listed, without
+// naming it again.
+func unreadableFolder(folder string) error {
+	if folder == "" {
+		return nil
+	}
+	_, err := os.ReadDir(folder)
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 func problemFinding(p capture.Problem) finding {

@@ -33,15 +33,6 @@ type Config struct {
 	Sources map[string]SourceConfig `yaml:"sources"`
 }
 
-// KafkaConfig says which broker carries the changes.
-type KafkaConfig struct {
-	Listen         string   `yaml:"listen"`  // the embedded broker's address
-	Brokers        []string `yaml:"brokers"` // a real Kafka's addresses; none embedded then
-	SchemaRegistry string   `yaml:"schema_registry"`
-	Format         string   `yaml:"format"` // avro or json
-	ReserveMiB     int64    `yaml:"reserve_mib"`
-}
-
 // ClientConfig is one caller; its key is read from the environment or a file,
 // never from the configuration itself.
 type ClientConfig struct {
@@ -81,17 +72,13 @@ func loadConfig(path string) (*Config, error) {
 func (c *Config) complete(fault func(name, what, hint string)) {
 	setDefault(&c.Data, "data")
 	setDefault(&c.API, "127.0.0.1:8080")
-	setDefault(&c.Kafka.Listen, "127.0.0.1:9092")
-	setDefault(&c.Kafka.Format, "avro")
 	if c.Partitions == 0 {
 		c.Partitions = 4
 	}
 	if c.Partitions < 0 || c.Partitions > 1024 {
 		fault("partitions", fmt.Sprintf("%d is not between 1 and 1024", c.Partitions), "")
 	}
-	if c.Kafka.Format != "avro" && c.Kafka.Format != "json" {
-		fault("kafka.format", fmt.Sprintf("%q is neither avro nor json", c.Kafka.Format), "")
-	}
+	c.Kafka.complete(fault)
 	if len(c.Sources) == 0 {
 		fault("sources", "there is none", "name at least one with kind and dsn")
 	}

@@ -37,7 +37,7 @@ func readConfig(path string) (*Config, []finding) {
 		if !ok {
 			f.faults = append(f.faults, finding{where: fmt.Sprintf("%s:%d:%d", path, line, column),
 				what: "the environment variable " + name + " is not set", hint: "export " + name + "=..."})
-			return "unset" // so that what holds it is not called missing too
+			return unsetVariable // so that what holds it is not called missing too
 		}
 		return v
 	})
@@ -60,10 +60,11 @@ func readConfig(path string) (*Config, []finding) {
 	if f.broken {
 		return nil, f.faults
 	}
-	if !filepath.IsAbs(c.Mappings) && c.Mappings != "" {
-		c.Mappings = filepath.Join(filepath.Dir(path), c.Mappings)
-	}
+	folder := filepath.Dir(path)
+	c.relativeTo(folder)
+	c.Kafka.relativeTo(folder)
 	c.complete(f.fault)
+	c.checkAddresses(f.fault)
 	return &c, f.faults
 }
 
@@ -117,6 +118,8 @@ func (f *configFile) walk(name string, n ast.Node, want reflect.Type) {
 		return
 	}
 	switch want.Kind() {
+	case reflect.Pointer:
+		f.walk(name, n, want.Elem())
 	case reflect.Struct, reflect.Map:
 		m, ok := n.(ast.MapNode)
 		if !ok {
@@ -170,7 +173,7 @@ func (f *configFile) entry(parent string, key ast.MapKeyNode, value ast.Node, wa
 	}
 	var known []string
 	for i := range want.NumField() {
-		tag := want.Field(i).Tag.Get("yaml")
+		tag, _, _ := strings.Cut(want.Field(i).Tag.Get("yaml"), ",")
 		if tag == k {
 			f.places[name] = value.GetToken().Position
 			f.walk(name, value, want.Field(i).Type)

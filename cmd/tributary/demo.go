@@ -27,6 +27,7 @@ const demoConfigFile = "tributary.yaml"
 // demoOptions are the flags of `tributary demo`.
 type demoOptions struct {
 	data, work, api, broker, workload string
+	kafka                             string
 	rate                              float64
 	clean                             bool
 }
@@ -39,14 +40,18 @@ func runDemo(ctx context.Context, args []string) error {
 	f.StringVar(&o.work, "work", ".demo", "work folder for everything the demo makes")
 	f.StringVar(&o.api, "api", "127.0.0.1:8080", "address of the FHIR API")
 	f.StringVar(&o.broker, "broker", "127.0.0.1:9092", "address of the embedded Kafka broker")
+	f.StringVar(&o.kafka, "kafka", "", "addresses of a Kafka to use instead of the embedded broker, comma separated; its topics are left behind")
 	f.StringVar(&o.workload, "workload", "on", "keep changing the sources: on or off")
-	f.Float64Var(&o.rate, "rate", 20, "changes a second that the workload makes")
+	f.Float64Var(&o.rate, "rate", 20, "how often a second the workload commits a change, of one or several rows; 0: 20 times, less than 0: as often as it can")
 	f.BoolVar(&o.clean, "clean", false, "stop the demo's servers and remove everything it made")
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
 	if o.workload != "on" && o.workload != "off" {
 		return usageError{fmt.Sprintf("--workload=%s: is neither on nor off", o.workload)}
+	}
+	if err := new(KafkaConfig).useKafka(o.kafka); err != nil {
+		return err
 	}
 	work, err := filepath.Abs(o.work)
 	if err != nil {
@@ -64,13 +69,43 @@ func runDemo(ctx context.Context, args []string) error {
 		return err
 	}
 	defer unlock()
+	// Ports first: a taken one should not cost a minute of loading.
+	if err := probePorts(o); err != nil {
+		if made, madeErr := demo.Made(work); madeErr == nil && !made { // leave no folder that holds nothing
+			_ = os.Remove(filepath.Join(work, demoLockFile))
+			_ = os.Remove(work)
+		}
+		return err
+	}
 	return startDemo(ctx, o)
+}
+
+func probePorts(o demoOptions) error {
+	probes := [][2]string{{o.api, "--api"}}
+	if o.kafka == "" {
+		probes = append(probes, [2]string{o.broker, "--broker"})
+	}
+	for _, probe := range probes {
+		l, err := listen(probe[0], probe[1])
+		if err != nil {
+			return err
+		}
+		_ = l.Close()
+	}
+	return nil
 }
 
 // cleanDemo removes what the demo made, and only that.
 func cleanDemo(ctx context.Context, work string) error {
 	if _, err := os.Stat(work); errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	made, err := demo.Made(work)
+	if err != nil {
+		return err
+	}
+	if !made {
+		return cleanUnmade(work)
 	}
 	unlock, err := lockDemo(work)
 	if err != nil {
@@ -89,16 +124,38 @@ func cleanDemo(ctx context.Context, work string) error {
 	return nil
 }
 
-func startDemo(ctx context.Context, o demoOptions) error {
-	// Ports first: a taken one should not cost a minute of loading.
-	for _, probe := range [][2]string{{o.api, "--api"}, {o.broker, "--broker"}} {
-		l, err := listen(probe[0], probe[1])
-		if err != nil {
-			return err
-		}
-		_ = l.Close()
+// cleanUnmade removes a folder in which no demo was ever made: an empty one, or
+// one with a lock that nobody holds. Any other is somebody else's.
+func cleanUnmade(work string) error {
+	entries, err := os.ReadDir(work)
+	if err != nil {
+		return err
 	}
+	for _, e := range entries {
+		if e.Name() != demoLockFile {
+			return fmt.Errorf("demo: no demo was made in %s: nothing deleted", work)
+		}
+	}
+	unlock, err := lockDemo(work)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := os.Remove(filepath.Join(work, demoLockFile)); err != nil {
+		return err
+	}
+	if err := os.Remove(work); err != nil {
+		return err
+	}
+	fmt.Println("demo: removed", work)
+	return nil
+}
+
+func startDemo(ctx context.Context, o demoOptions) error {
 	scr := newScreen(os.Stdout)
+	if o.kafka == "" && beyondLoopback(o.broker) {
+		scr.note(openBroker)
+	}
 	servers, err := demo.Start(ctx, demo.Options{Work: o.work, Log: scr.note})
 	if err != nil {
 		return err
@@ -158,9 +215,7 @@ func loadAndRun(ctx context.Context, o demoOptions, servers *demo.Servers, scr *
 	log := slog.New(slog.NewTextHandler(logFile, nil))
 	return runPipeline(ctx, cfg, log, nil, func(ctx context.Context, p *pipeline, addr string) error {
 		env["FHIR"] = "http://" + addr + fhirBase
-		if p.broker != nil {
-			env["BROKER"] = p.broker.Addr()
-		}
+		env["BROKER"] = strings.Join(p.conn.Brokers, ",")
 		if err := writeDemoEnv(o.work, env); err != nil {
 			return err
 		}
@@ -197,9 +252,13 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 	env := map[string]string{
 		"PID": strconv.Itoa(os.Getpid()), "POSTGRES_DSN": servers.PostgresDSN(), "MARIADB_DSN": servers.MariaDBDSN(),
 	}
+	brokers := KafkaConfig{Listen: o.broker}
+	if err := brokers.useKafka(o.kafka); err != nil {
+		return nil, nil, err
+	}
 	cfg := &Config{
 		Data: filepath.Join(o.work, "data"), API: o.api, CacheMiB: 256, MemTableMiB: 64,
-		Kafka: KafkaConfig{Listen: o.broker},
+		Kafka: brokers,
 		Sources: map[string]SourceConfig{
 			"emr":      {Kind: "postgres", DSN: servers.PostgresDSN()},
 			"pharmacy": {Kind: "mariadb", DSN: servers.MariaDBDSN()},
@@ -214,7 +273,7 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 		env[strings.ToUpper(c.ID)+"_KEY"] = key
 		cfg.Clients = append(cfg.Clients, c)
 	}
-	text, err := yaml.Marshal(cfg)
+	text, err := yaml.MarshalWithOptions(cfg, yaml.OmitEmpty())
 	if err != nil {
 		return nil, nil, err
 	}

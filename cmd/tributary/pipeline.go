@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,7 +39,7 @@ type pipeline struct {
 	store    *pebble.DB
 	reader   *kafka.Reader
 	worker   *compose.Worker
-	topic    *kafka.ChangeTopic
+	topic    publishTopic
 	pageKey  []byte
 	sources  []*source
 }
@@ -46,14 +47,14 @@ type pipeline struct {
 // loadMappings loads the configured mappings. Every fault is in the error.
 func loadMappings(cfg *Config, idKey []byte) (*mapping.Set, error) {
 	set, problems := readMappings(cfg, idKey)
-	errs := make([]error, len(problems))
+	if len(problems) == 0 {
+		return set, nil
+	}
+	found := make([]finding, len(problems))
 	for i, p := range problems {
-		errs[i] = p
+		found[i] = mappingFinding(p)
 	}
-	if len(errs) > 0 {
-		return nil, fmt.Errorf("mappings:\n%w", errors.Join(errs...))
-	}
-	return set, nil
+	return nil, errors.New("mappings:\n" + strings.TrimRight(formatFindings(found), "\n"))
 }
 
 // readMappings loads them for whoever lists the faults; files are named as the
@@ -64,6 +65,10 @@ func readMappings(cfg *Config, idKey []byte) (*mapping.Set, []mapping.Problem) {
 		files = os.DirFS(cfg.Mappings)
 	}
 	set, problems := mapping.Load(files, mapping.Options{IDKey: idKey})
+	if err := unreadableFolder(cfg.Mappings); err != nil {
+		return set, []mapping.Problem{{File: cfg.Mappings, What: "the folder of mappings cannot be read: " + err.Error(),
+			Hint: "name one that holds mapping files with `mappings` or --mappings; without it the sample's are used"}}
+	}
 	for i := range problems {
 		problems[i].File = mappingFile(cfg, problems[i].File)
 	}
@@ -164,10 +169,10 @@ func (p *pipeline) open(ctx context.Context) error {
 		return err
 	}
 	topics := []string{}
-	specs := []kafka.TopicSpec{{Name: changeTopicName, Partitions: p.cfg.Partitions}}
+	specs := []kafka.TopicSpec{p.cfg.Kafka.topic(changeTopicName, p.cfg.Partitions)}
 	for _, s := range p.sources {
 		for _, spec := range kafka.SourceTopics(s.name, s.tableNames(), p.cfg.Partitions) {
-			specs = append(specs, spec)
+			specs = append(specs, p.cfg.Kafka.topic(spec.Name, spec.Partitions))
 			topics = append(topics, spec.Name)
 		}
 	}
@@ -183,7 +188,10 @@ func (p *pipeline) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.topic, err = kafka.OpenChangeTopic(ctx, p.conn, specs[0]); err != nil {
+	if p.topic, err = p.openTopic(ctx, specs[0]); err != nil {
+		return err
+	}
+	if p.topic, err = p.continueTopic(ctx, p.topic); err != nil {
 		return err
 	}
 	return p.openWorker()
@@ -191,7 +199,11 @@ func (p *pipeline) open(ctx context.Context) error {
 
 func (p *pipeline) openBroker(ctx context.Context) error {
 	if len(p.cfg.Kafka.Brokers) > 0 {
-		p.conn = kafka.Connection{Brokers: p.cfg.Kafka.Brokers}
+		p.conn = p.cfg.Kafka.connection()
+		p.conn.Connected = logConnections(p.log)
+		if err := awaitBroker(ctx, p.conn, p.log); err != nil {
+			return err
+		}
 	} else {
 		broker, err := kafka.StartBroker(kafka.BrokerConfig{
 			Dir: filepath.Join(p.cfg.Data, "broker"), Addr: p.cfg.Kafka.Listen, ReserveBytes: p.cfg.Kafka.ReserveMiB << 20,
@@ -210,11 +222,11 @@ func (p *pipeline) openBroker(ctx context.Context) error {
 		p.broker, p.conn = broker, broker.Connection()
 	}
 	if p.cfg.Kafka.SchemaRegistry != "" {
-		r, err := kafka.NewConfluentRegistry(kafka.ConfluentConfig{URLs: []string{p.cfg.Kafka.SchemaRegistry}})
+		r, err := kafka.NewConfluentRegistry(p.cfg.Kafka.registry())
 		p.registry = r
 		return err
 	}
-	local, err := kafka.OpenLocalRegistry(ctx, p.conn)
+	local, err := p.openLocalRegistry(ctx)
 	if err != nil {
 		return err
 	}
@@ -249,14 +261,7 @@ func (p *pipeline) openWorker() error {
 					p.log.Info("compose: every member is composed", "members", total)
 				}
 			},
-			Parked: func(_, reason string, cleared bool) {
-				p.observe.parked.Set(float64(len(p.worker.Status().Parked)))
-				if cleared {
-					p.log.Info("compose: a parked root is composed again")
-				} else {
-					p.log.Warn("compose: a root is parked", "reason", reason)
-				}
-			},
+			Parked: p.tellParked(),
 		}})
 	return err
 }
@@ -269,14 +274,14 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return p.worker.Run(ctx) })
 	g.Go(func() error {
-		return publish.New(publish.Config{
-			Outbox: p.store, Topic: changeTopic{p.topic}, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
+		return rebuildHint(publish.New(publish.Config{
+			Outbox: p.store, Topic: p.topic, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
 			Hooks: publish.Hooks{
 				Published: func(_ int32, _ uint64, records int) { p.observe.announced.Add(float64(records)) },
 				Retry: func(err error, delay time.Duration) {
 					p.log.Warn("publish: trying again", "in", delay, "error", err)
 				},
-			}}).Run(ctx)
+			}}).Run(ctx))
 	})
 	g.Go(func() error {
 		select {

@@ -23,6 +23,7 @@ func runRun(ctx context.Context, args []string) error {
 	path := f.String("config", "tributary.yaml", "configuration file")
 	apiAddr := f.String("api", "", "address of the FHIR server; default: the configuration's")
 	broker := f.String("broker", "", "address of the embedded broker; default: the configuration's")
+	brokers := f.String("kafka", "", "addresses of a Kafka to use instead of the embedded broker, comma separated; default: the configuration's")
 	logFormat := f.String("log", "text", "log format: text or json")
 	var resnapshot stringList
 	f.Var(&resnapshot, "resnapshot", "take a new snapshot of this source, whatever its log says (may be repeated)")
@@ -38,6 +39,9 @@ func runRun(ctx context.Context, args []string) error {
 	}
 	if *broker != "" {
 		cfg.Kafka.Listen = *broker
+	}
+	if err := cfg.Kafka.useKafka(*brokers); err != nil {
+		return err
 	}
 	again := map[string]bool{}
 	for _, name := range resnapshot {
@@ -70,6 +74,9 @@ func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot 
 		_ = l.Close()
 		return err
 	}
+	if p.broker != nil && beyondLoopback(cfg.Kafka.Listen) {
+		log.Warn(openBroker, "listen", cfg.Kafka.Listen)
+	}
 	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", cfg.sourceNames())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.serve(ctx, l) })
@@ -81,6 +88,9 @@ func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot 
 	log.Info("tributary stops")
 	return err
 }
+
+// openBroker is said of an embedded broker that other machines can reach.
+const openBroker = "the embedded broker listens beyond loopback, and it knows no login: whoever reaches it can read and write every record"
 
 // checkAtStart refuses to start on settings that would lose something. A source
 // that does not answer is waited for later, and is no reason to serve nothing.

@@ -24,7 +24,7 @@ const fhirBase = "/fhir"
 func listen(addr, flagName string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w (choose another address with %s)", addr, err, flagName)
+		return nil, fmt.Errorf("%w (choose another address with %s)", err, flagName) // err names the address
 	}
 	return l, nil
 }

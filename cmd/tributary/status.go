@@ -33,7 +33,7 @@ type statusReport struct {
 type sourceStatus struct {
 	Name       string                   `json:"name"`
 	Applied    string                   `json:"applied"`
-	Committed  time.Time                `json:"committed"`
+	Committed  time.Time                `json:"committed,omitzero"` // absent until something is applied
 	LagSeconds float64                  `json:"lag_seconds"`
 	Head       string                   `json:"head"`
 	Snapshot   bool                     `json:"snapshot_open"`
@@ -182,8 +182,11 @@ func printStatus(w io.Writer, r statusReport) {
 		if s.Snapshot {
 			state = "snapshot open"
 		}
-		fmt.Fprintf(w, "\nsource %s: %s, applied %s, committed %s, lag %.1f s\n", s.Name, state, s.Applied,
-			s.Committed.Format(time.RFC3339), s.LagSeconds)
+		applied := "nothing applied yet"
+		if !s.Committed.IsZero() {
+			applied = fmt.Sprintf("applied %s, committed %s, lag %.1f s", s.Applied, s.Committed.Format(time.RFC3339), s.LagSeconds)
+		}
+		fmt.Fprintf(w, "\nsource %s: %s, %s\n", s.Name, state, applied)
 		if s.Problem != "" {
 			fmt.Fprintf(w, "  problem: %s\n", s.Problem)
 		}
@@ -197,7 +200,7 @@ func printStatus(w io.Writer, r statusReport) {
 		}
 	}
 	if len(r.Skipped) > 0 {
-		fmt.Fprintln(w, "\nrows that give no resource")
+		fmt.Fprintln(w, "\nrows without a resource, and why, in the mappings' own words")
 	}
 	for _, k := range r.Skipped {
 		fmt.Fprintf(w, "  %-32s %8d  %s\n", k.Table, k.Rows, k.Reason)
@@ -210,13 +213,4 @@ func printStatus(w io.Writer, r statusReport) {
 	for _, k := range r.Parked {
 		fmt.Fprintf(w, "  %s since %s, %d attempts: %s\n", k.Root, k.Since.Format(time.RFC3339), k.Attempts, strings.TrimSpace(k.Reason))
 	}
-}
-
-// rootName is a parked root as the API would call it: a member by its Patient
-// id, a reference row by its table alone.
-func (p *pipeline) rootName(root string) string {
-	if table, _, ok := strings.Cut(root, "/"); ok {
-		return "a row of " + table
-	}
-	return "Patient/" + p.set.ResourceID("Patient", p.set.Root().Table, "", root)
 }

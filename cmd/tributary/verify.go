@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -60,8 +61,8 @@ func runVerify(ctx context.Context, args []string) error {
 		return cannot(err)
 	}
 	err = printReport(report, *limit)
-	for id, reason := range c.parked {
-		fmt.Printf("parked, not compared: %s: %s\n", id, reason)
+	for _, name := range slices.Sorted(maps.Keys(c.parked)) {
+		fmt.Printf("parked, not compared: %s: %s\n", name, c.parked[name])
 		err = errReported
 	}
 	return err
@@ -97,7 +98,7 @@ func printReport(r verify.Report, limit int) error {
 
 // checker holds what every try needs.
 type checker struct {
-	parked  map[string]string // roots that cannot be composed, by Patient id, with the reason
+	parked  map[string]string // reason by name of what cannot be composed: a member's Patient, a reference row's resources
 	set     *mapping.Set
 	sources []*source
 	target  *target
@@ -126,18 +127,19 @@ type attempt struct {
 
 // park notes a root that cannot be composed from what the sources say now.
 func (a *attempt) park(root, reason string) {
-	id := a.set.ResourceID("Patient", a.set.Root().Table, "", root)
-	if table, _, ok := strings.Cut(root, "/"); ok {
-		id = "a row of " + table
+	for _, name := range parkedNames(a.set, root) {
+		a.parked[name] = reason
 	}
-	a.parked[id] = reason
 }
 
-// ofParked reports whether a served resource belongs to a parked member: it is
-// its last good state, and neither right nor wrong.
+// ofParked reports whether a served resource belongs to a parked member or
+// reference row: it is its last good state, and neither right nor wrong.
 func (a *attempt) ofParked(id fhir.ResourceID, content []byte) bool {
-	for member := range a.parked {
-		if id.ID == member || bytes.Contains(content, []byte(`"Patient/`+member+`"`)) {
+	if _, parked := a.parked[id.String()]; parked {
+		return true
+	}
+	for name := range a.parked {
+		if strings.HasPrefix(name, "Patient/") && bytes.Contains(content, []byte(`"`+name+`"`)) {
 			return true
 		}
 	}
