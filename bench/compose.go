@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -159,6 +160,7 @@ func (l *lab) liveTurn(ctx context.Context, c *composed, b *Benchmark, turn int,
 	if c.tape.records, err = c.recorder.tape(ctx); err != nil {
 		return err
 	}
+	settle()
 	c.versions = 0
 	var ours time.Duration
 	if err := l.profiled(b.Name, turn, func() error {
@@ -207,4 +209,24 @@ func (c *composed) writeDirect() (keys int, w written, err error) {
 	keys, err = c.direct.write(batches)
 	w.took = time.Since(start)
 	return keys, w, err
+}
+
+// settle waits until nothing goes on in the background: compactions of what was
+// written before, of either store, have no part in a turn.
+func settle() {
+	for range 300 {
+		before := cpuTime()
+		time.Sleep(200 * time.Millisecond)
+		if cpuTime()-before < 10*time.Millisecond {
+			return
+		}
+	}
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

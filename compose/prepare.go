@@ -171,8 +171,9 @@ func updatedAt(committed time.Time, head commit.Head) time.Time {
 func encode(typ string, content []byte, number uint64, updated time.Time) *encoded {
 	x := &encoded{number: number, updated: updated}
 	x.body = fhir.Stamp(nil, content, number, updated)
-	x.index = fhir.AppendIndex(nil, typ, x.body)
-	for _, p := range fhir.Postings(typ, x.body) {
+	var postings []fhir.Posting
+	x.index, postings = fhir.Index(typ, x.body)
+	for _, p := range postings {
 		x.postings = append(x.postings, commit.Posting(p))
 	}
 	return x

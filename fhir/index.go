@@ -144,6 +144,20 @@ func AppendIndex(dst []byte, resourceType string, body []byte) []byte {
 		return dst
 	}
 	defer indexers.Put(x)
+	return x.appendIndex(dst)
+}
+
+// Index returns what AppendIndex and Postings do, in one pass over the body.
+func Index(resourceType string, body []byte) (index []byte, postings []Posting) {
+	x := newIndexer(resourceType, body)
+	if x == nil {
+		return nil, nil
+	}
+	defer indexers.Put(x)
+	return x.appendIndex(nil), x.postings()
+}
+
+func (x *indexer) appendIndex(dst []byte) []byte {
 	dst = append(dst, indexFormat)
 	for i, block := range x.blocks {
 		if len(block) == 0 {

@@ -23,7 +23,10 @@ func Postings(resourceType string, body []byte) []Posting {
 		return nil
 	}
 	defer indexers.Put(x)
-	var postings []Posting
+	return x.postings()
+}
+
+func (x *indexer) postings() (postings []Posting) {
 	for i := range x.blocks {
 		p := &x.table.params[i]
 		if !p.Posted {

@@ -34,6 +34,7 @@ type Set struct {
 	zones     map[string]*time.Location
 	reported  map[Problem]bool
 	hashers   sync.Pool
+	made      referenceCache
 	plain     bool // every expression is CEL's: for tests
 }
 
@@ -187,8 +188,18 @@ func newHasher(key []byte) *hasher { return &hasher{hash: hmac.New(sha256.New, k
 
 // referenceText is an id with a text before it.
 func (s *Set) referenceText(start, prefix, key string) string {
+	shard := s.made.shard(key)
+	if text, ok := shard.get(prefix, key); ok {
+		if start == "" {
+			return text[strings.IndexByte(text, '/')+1:]
+		}
+		return text
+	}
 	var buf [96]byte
-	return string(s.appendID(append(buf[:0], start...), prefix, key))
+	typ, _, _ := strings.Cut(prefix, "\x00")
+	text := string(s.appendID(append(append(buf[:0], typ...), '/'), prefix, key))
+	shard.put(prefix, key, text)
+	return text[len(typ)+1-len(start):]
 }
 
 // RowTime returns the value of a row's Time column as expressions see it, in
