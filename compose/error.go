@@ -48,6 +48,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // counts, a chain with a link missing, a watermark that goes back.
 var ErrContradiction = errors.New("the log contradicts itself")
 
+// ErrIndex: the store's resources were indexed for search by another version of
+// the program, and searches would miss some of them.
+var ErrIndex = errors.New("the search entries of the store are of another version of tributary")
+
 // contradiction is an Error about the log of a source.
 func contradiction(source string, at change.Position, format string, args ...any) error {
 	return &Error{

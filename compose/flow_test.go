@@ -1,6 +1,7 @@
 package compose_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose"
+	"github.com/tributary-health/tributary/fhir"
 )
 
 // flow is a world with one worker that is stepped by hand.
@@ -355,6 +357,23 @@ func TestOtherMappings(t *testing.T) {
 	f.want(f.run(nil), "create Basic, create Organization, delete Communication, update MedicationDispense")
 	f.a.do(f.a.update("a.makers", "c", "name", "renamed"))
 	f.want(f.run(nil), "update MedicationDispense, update Organization")
+}
+
+// A store whose search entries another version made is refused: searches would
+// not find what it holds.
+func TestOtherSearchEntries(t *testing.T) {
+	f := newFlow(t, two)
+	f.run(nil)
+	at := f.store.committed.frontier
+	old := bytes.Replace(at.Extra, []byte(fhir.IndexVersion()), []byte("0123456789abcdef"), 1)
+	if bytes.Equal(old, at.Extra) {
+		t.Fatal("the frontier does not say which version made the search entries")
+	}
+	f.store.committed.frontier.Extra = old
+	_, err := compose.New(compose.Config{Set: f.set, Store: f.store, Feed: &idleFeed{}, Sources: []string{"a", "b"}, ChangePartitions: 3, SpillDir: t.TempDir()})
+	if !errors.Is(err, compose.ErrIndex) {
+		t.Errorf("got %v, want ErrIndex", err)
+	}
 }
 
 // idleFeed gives what it has and then waits for ctx.

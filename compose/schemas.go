@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/fhir"
 )
 
 // schemas numbers the table schemas that row bodies are written with, from 0.
@@ -130,6 +131,8 @@ type extra struct {
 	// Mapping is the version of the mappings that the reserved rows and the
 	// resources were made with.
 	Mapping string `json:"mapping,omitempty"`
+	// Index is the version of the search entries that the store holds.
+	Index string `json:"index,omitempty"`
 	// Skipped counts the rows that gave no resource, by "source.table" and the
 	// mapping's name for it.
 	Skipped map[string]map[string]int64 `json:"skipped,omitempty"`
@@ -193,5 +196,6 @@ func (x *extra) encode(s *schemas) ([]byte, error) {
 		}
 		x.Schemas, x.encoded = b, len(list)
 	}
+	x.Index = fhir.IndexVersion()
 	return json.Marshal(x)
 }

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tributary-health/tributary/change"
@@ -194,6 +195,9 @@ func (v *view) compose(i instance, row mapping.Row) (c composed, err error) {
 	}
 	content, skipped, err := r.compose(nil, in)
 	if err != nil {
+		if _, named := errors.AsType[*mapping.Error](err); named {
+			return c, &failure{err.Error()}
+		}
 		return c, &failure{fmt.Sprintf("compose %s from %s: %v", r.typ, r.from, err)}
 	}
 	if c.skipped = skipped; !skipped {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
+	"github.com/tributary-health/tributary/fhir"
 )
 
 // idleCommit is how long moved positions may wait when nothing else is to be
@@ -65,6 +66,9 @@ func New(cfg Config) (*Worker, error) {
 	x, schemas, err := decodeExtra(f.Extra)
 	if err != nil {
 		return nil, err
+	}
+	if f.Composed && x.Index != fhir.IndexVersion() {
+		return nil, &Error{Op: "open", Err: ErrIndex, Hint: "make the store anew from log and topic: tributary replay --rebuild"}
 	}
 	w := &Worker{cfg: cfg, plan: p, extra: x, frontier: f, committed: time.Now(), retried: time.Now(), more: true}
 	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped,

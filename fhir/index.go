@@ -1,7 +1,10 @@
 package fhir
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -123,6 +126,27 @@ func (t *searchTable) param(name string) *SearchParam {
 //	reference  "Type/id", or the URL as it stands
 //	quantity   number, system, code, unit: each with its length before it
 const indexFormat = 1
+
+// IndexVersion names what search entries and postings hold: entries of another
+// version do not answer today's searches. It changes with every change of the
+// parameters' tables.
+func IndexVersion() string { return indexVersion }
+
+var indexVersion = func() string {
+	h := sha256.New()
+	fmt.Fprintln(h, indexFormat)
+	for _, name := range append(slices.Clone(searchTypes), "") {
+		params := anyParameters
+		if name != "" {
+			params = parameters[name]
+		}
+		for _, p := range params {
+			fmt.Fprintf(h, "%s %q %v %v %q %v %q %q\n", name, p.Name, p.Kind, p.Paths, p.System, p.Only, p.Targets, p.PostedAs)
+			fmt.Fprintln(h, p.Posted)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}()
 
 // indexer holds the values of one resource while it is walked.
 type indexer struct {
