@@ -173,6 +173,21 @@ func (a *assembler) drop(t *transaction) error {
 	return t.release(a.spool)
 }
 
+// first returns the earliest transaction of a source that is whole, or nil, and
+// gives back those that were overtaken.
+func (a *assembler) first(s *sourceLog) (*transaction, error) {
+	gone, err := s.advance()
+	for _, t := range gone {
+		if err := a.drop(t); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.top(), nil
+}
+
 // Next returns what is to be applied next, or nil. Of several sources the one
 // whose transaction was committed first comes first. The caller MUST have
 // applied it before it calls Next again or asks for offsets, and give a
@@ -185,16 +200,11 @@ func (a *assembler) Next() (*ready, error) {
 		if rec, ok := s.snap.finished(a.partitions, s.known); ok {
 			return a.finish(s, rec)
 		}
-		gone, err := s.advance()
-		for _, t := range gone {
-			if err := a.drop(t); err != nil {
-				return nil, err
-			}
-		}
+		t, err := a.first(s)
 		if err != nil {
 			return nil, err
 		}
-		if t := s.top(); t != nil && (best == nil || t.any.Committed.Before(best.any.Committed)) {
+		if t != nil && (best == nil || t.any.Committed.Before(best.any.Committed)) {
 			best, from = t, s
 		}
 	}

@@ -233,18 +233,9 @@ func (r *replayer) ready(source string, order func(*transaction) int) (*ready, e
 		r.open[source] = false
 		return a.finish(s, rec)
 	}
-	gone, err := s.advance()
-	for _, t := range gone {
-		if err := a.drop(t); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
+	t, err := a.first(s)
+	if err != nil || t == nil {
 		return nil, err
-	}
-	t := s.top()
-	if t == nil {
-		return nil, nil
 	}
 	switch c := order(t); {
 	case c < 0:

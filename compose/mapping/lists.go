@@ -203,7 +203,8 @@ type rowText struct {
 	text string
 }
 
-// columnTexts gives the rows that have a value in the column.
+// columnTexts gives the rows that have a value in the column, and its text as
+// expressions see it.
 func columnTexts(rows []*rowValue, name string) iter.Seq2[rowText, error] {
 	return func(yield func(rowText, error) bool) {
 		c := column{name: name}
@@ -214,24 +215,6 @@ func columnTexts(rows []*rowValue, name string) iter.Seq2[rowText, error] {
 				return
 			}
 			if text, ok := r.text(i); ok && !yield(rowText{r, text}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// columnRaw gives the rows that have a value in the column, and its text as the
-// source prints it.
-func columnRaw(rows []*rowValue, name string) iter.Seq2[rowText, error] {
-	return func(yield func(rowText, error) bool) {
-		c := column{name: name}
-		for _, r := range rows {
-			i, err := c.of(r)
-			if err != nil {
-				yield(rowText{}, err)
-				return
-			}
-			if v := r.Values[i]; v.State == change.Set && !yield(rowText{r, v.Text}, nil) {
 				return
 			}
 		}

@@ -189,9 +189,10 @@ func (r *Rows) Where(name, text string) *Rows {
 			out.values = slices.Clone(c.byText[text])
 			return
 		}
-		for t, err := range columnRaw(r.values, name) {
-			if err == nil && t.text == text {
-				out.values = append(out.values, t.row)
+		place := column{name: name}
+		for _, row := range r.values {
+			if i, err := place.of(row); err == nil && row.Values[i] == change.Of(text) {
+				out.values = append(out.values, row)
 			}
 		}
 	})
