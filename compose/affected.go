@@ -36,7 +36,7 @@ type memberSet struct {
 // The limits of affected.
 const (
 	maxInstances = 200_000
-	maxDeltas    = 64 // of one member, beyond which it is composed as a whole
+	maxDeltas    = 10_000 // of one member, beyond which it is composed as a whole
 )
 
 func newAffected(e *engine) *affected {

@@ -40,8 +40,8 @@ type Config struct {
 	CacheBytes int
 
 	// GroupTxs, GroupBytes and GroupTime bound what is committed at once (512
-	// transactions, 4 MiB, what is composed in 20 ms), PieceVersions what is
-	// written at once (500 versions).
+	// transactions, 16 MiB, what is composed in 20 ms), PieceVersions what is
+	// written at once (2,000 versions).
 	GroupTxs      int
 	GroupBytes    int
 	GroupTime     time.Duration
@@ -78,9 +78,9 @@ func (c *Config) defaults() {
 	setDefault(&c.MemoryBudget, 64<<20)
 	setDefault(&c.CacheBytes, 256<<20)
 	setDefault(&c.GroupTxs, 512)
-	setDefault(&c.GroupBytes, 4<<20)
+	setDefault(&c.GroupBytes, 16<<20)
 	setDefault(&c.GroupTime, 20*time.Millisecond)
-	setDefault(&c.PieceVersions, 500)
+	setDefault(&c.PieceVersions, 2000)
 	setDefault(&c.RetryEvery, time.Minute)
 	if c.SpillDir == "" {
 		c.SpillDir = os.TempDir()

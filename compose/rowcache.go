@@ -37,7 +37,7 @@ const (
 	// rowCost is what a decoded row costs beside its text.
 	rowCost = 512
 	// maxUnread is how many changes a route is kept through without being read.
-	maxUnread = maxDeltas
+	maxUnread = 256
 )
 
 func newRowCache(limit int) *rowCache {
