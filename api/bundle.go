@@ -34,10 +34,24 @@ func (b *bundle) text(parts ...string) {
 }
 
 func (b *bundle) quoted(s string) {
+	if asIs(s) {
+		b.text(`"`, s, `"`)
+		return
+	}
 	e := json.NewEncoder(b.buf)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(s)                 // a string into memory: never fails
 	b.buf.Truncate(b.buf.Len() - 1) // the line end
+}
+
+// asIs says whether JSON has the text as it is.
+func asIs(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *bundle) total(n uint64) {

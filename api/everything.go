@@ -21,7 +21,7 @@ func (s *server) everything(r *request) error {
 	if err := r.mayRead("Patient"); err != nil {
 		return err
 	}
-	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	pairs, err := r.operationPairs()
 	if err != nil {
 		return err
 	}

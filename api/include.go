@@ -25,8 +25,11 @@ func (q *query) addInclude(name, value string) error {
 	plain, modifier, _ := strings.Cut(name, ":")
 	rule := includeRule{name: name, reverse: plain == "_revinclude", iterate: modifier != ""}
 	parts := strings.Split(value, ":")
-	if value == "*" && name == "_include" {
+	switch {
+	case value == "*" && name == "_include":
 		parts = []string{q.typ, "*"}
+	case value == "*":
+		return notSupported(name, "want Type:parameter or Type:parameter:Type")
 	}
 	if len(parts) != 2 && len(parts) != 3 {
 		return badParameter(name, "want Type:parameter or Type:parameter:Type")

@@ -143,13 +143,20 @@ func (r *request) bound(scope string) []byte {
 	return []byte(r.caller.ClientID + "\x00" + scope)
 }
 
-// pageOf opens the page link in the pairs, if there is one; it stands alone.
+// pageOf opens the page link in the pairs, if there is one. It stands alone, but
+// for what some clients put to every address.
 func (r *request) pageOf(scope string, pairs []pair) (p page, paged bool, err error) {
+	others := 0
+	for _, q := range pairs {
+		if q.name != "_format" && q.name != "_pretty" {
+			others++
+		}
+	}
 	for _, q := range pairs {
 		if q.name != pageParam {
 			continue
 		}
-		if len(pairs) > 1 {
+		if others > 1 {
 			return p, false, badParameter(pageParam, "stands alone: follow the link as it is")
 		}
 		sealed, err := base64.RawURLEncoding.DecodeString(q.value)

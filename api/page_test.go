@@ -305,3 +305,23 @@ func TestMovedIsFoundOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestPageLinkWithFormat follows links as clients do that put their _format to
+// every address.
+func TestPageLinkWithFormat(t *testing.T) {
+	store := newFakeStore()
+	store.load(t)
+	server := serve(t, testConfig(store))
+	for _, path := range []string{"/fhir/MedicationRequest?patient=p1&_count=1", "/fhir/Patient/p1/$everything?_count=1", "/fhir/MedicationRequest/m3/_history?_count=1"} {
+		first, _ := fetch(t, server.URL+path, key)
+		next := first.link("next")
+		if next == "" {
+			t.Fatalf("%s has one page: the test needs two", path)
+		}
+		plain, _ := fetch(t, next, key)
+		with, resp := fetch(t, next+"&_format=application/fhir%2Bjson&_pretty=false", key)
+		if resp.StatusCode != http.StatusOK || len(with.Entry) != 1 || with.Entry[0].FullURL != plain.Entry[0].FullURL {
+			t.Errorf("%s: %d, %+v, want %+v", path, resp.StatusCode, with, plain)
+		}
+	}
+}

@@ -12,6 +12,10 @@ func (s *server) read(r *request) error {
 	if err != nil {
 		return err
 	}
+	part, err := r.part(id.Type)
+	if err != nil {
+		return err
+	}
 	view, err := r.open(0)
 	if err != nil {
 		return err
@@ -20,7 +24,37 @@ func (s *server) read(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.sendVersion(v)
+	return r.sendVersion(v, part)
+}
+
+// part is what _summary or _elements leave of what is read; nil stands for all.
+func (r *request) part(typ string) (*fhir.Subset, error) {
+	if r.c.Request.URL.RawQuery == "" {
+		return nil, nil
+	}
+	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	q := &query{typ: typ, count: defaultCount}
+	for _, p := range pairs {
+		if p.name != "_summary" && p.name != "_elements" {
+			continue
+		}
+		_, err := q.control(p)
+		if err == nil && q.summary {
+			err = badParameter(p.name, "counts the matches of a search, and this is none")
+		}
+		if err != nil && !(r.lenient() && unsupported(err)) {
+			return nil, err
+		}
+		q.used = append(q.used, p)
+	}
+	if err := q.settle(); err != nil {
+		return nil, err
+	}
+	of, _ := q.subsets()
+	return of(typ), nil
 }
 
 // current reads the version that is current in the view; that there is none, or
@@ -47,6 +81,10 @@ func (s *server) vread(r *request) error {
 	if err != nil || number == 0 {
 		return notFound
 	}
+	part, err := r.part(id.Type)
+	if err != nil {
+		return err
+	}
 	view, err := r.open(0)
 	if err != nil {
 		return err
@@ -60,7 +98,7 @@ func (s *server) vread(r *request) error {
 	case v.Deleted:
 		return gone
 	}
-	return r.sendVersion(v)
+	return r.sendVersion(v, part)
 }
 
 // history answers with the versions of one resource, newest first. Its pages

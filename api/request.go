@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -84,10 +85,13 @@ func (r *request) admit(who audience) error {
 	if who == probes {
 		return nil
 	}
-	if !acceptsJSON(first(q.Header["Accept"])) {
-		return notAcceptable
+	accepted := false
+	if format := formatOf(q.URL); format != "" { // stands above the header
+		accepted = acceptsFormat(format)
+	} else {
+		accepted = acceptsJSON(first(q.Header["Accept"]))
 	}
-	if q.URL.RawQuery != "" && strings.Contains(q.URL.RawQuery, "_format=") && !acceptsFormat(q.URL.Query().Get("_format")) {
+	if !accepted {
 		return notAcceptable
 	}
 	if r.BaseURL == "" && !plainHost(q.Host) {
@@ -141,6 +145,14 @@ func acceptsJSON(accept string) bool {
 		}
 	}
 	return false
+}
+
+// formatOf returns the _format of an address, empty if it has none.
+func formatOf(u *url.URL) string {
+	if u.RawQuery == "" || !strings.Contains(u.RawQuery, "format") {
+		return ""
+	}
+	return u.Query().Get("_format")
 }
 
 // acceptsFormat does so for _format, which may be a short word and where a form

@@ -1,9 +1,6 @@
 package api
 
 import (
-	"errors"
-	"io"
-	"mime"
 	"net/http"
 
 	"github.com/tributary-health/tributary/fhir"
@@ -60,25 +57,22 @@ func (s *server) searchForm(r *request) error {
 	if err != nil {
 		return err
 	}
-	media, _, err := mime.ParseMediaType(r.c.Request.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return problem{status: http.StatusUnsupportedMediaType, code: "not-supported", text: "want a body of application/x-www-form-urlencoded"}
-	}
-	form, err := io.ReadAll(http.MaxBytesReader(r.c.Writer, r.c.Request.Body, maxForm))
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return err
-		}
-		return problem{status: http.StatusBadRequest, code: "incomplete", text: "the body ended early", cause: err}
-	}
 	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	form, err := r.body("application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
 	inForm, err := parsePairs(string(form))
 	if err != nil {
 		return err
+	}
+	for _, p := range inForm {
+		if p.name == "_format" && !acceptsFormat(p.value) {
+			return notAcceptable
+		}
 	}
 	return r.runSearch(typ, append(pairs, inForm...))
 }

@@ -49,6 +49,9 @@ type results struct {
 	counted bool // total is the number of all matches
 	total   uint64
 	hits    []hit
+	full    bool // there are enough, all before last: what comes behind is too late
+	last    cursor
+	key     []byte // room for one
 }
 
 // add takes a candidate and reports whether more are wanted.
@@ -60,14 +63,20 @@ func (f *results) add(v fhir.Version) bool {
 		}
 	}
 	f.total++
-	h := hit{Version: v, key: q.sortKey(v)}
 	limit := q.count + 1
-	if h.cursor().compare(f.after) > 0 {
-		if !f.ordered || len(f.hits) < limit {
-			f.hits = append(f.hits, h)
-		}
+	if f.ordered && len(f.hits) >= limit {
+		return f.counted
+	}
+	f.key = q.appendSortKey(f.key[:0], v)
+	if f.full && string(f.key) > f.last.key {
+		return true
+	}
+	h := hit{Version: v, key: string(f.key)}
+	if at := h.cursor(); at.compare(f.after) > 0 && (!f.full || at.compare(f.last) < 0) {
+		f.hits = append(f.hits, h)
 		if !f.ordered && len(f.hits) >= 2*limit {
 			f.keep(limit)
+			f.full, f.last = true, f.hits[limit-1].cursor()
 		}
 	}
 	return f.counted || !f.ordered || len(f.hits) < limit
@@ -82,20 +91,17 @@ func (f *results) keep(n int) {
 	}
 }
 
-func (q *query) sortKey(v fhir.Version) string {
-	if len(q.sort) == 0 {
-		return ""
-	}
-	var key []byte
+func (q *query) appendSortKey(key []byte, v fhir.Version) []byte {
 	for _, s := range q.sort {
 		key, _ = fhir.SortKey(key, v, s.param, s.descending)
 	}
-	return string(key)
+	return key
 }
 
 // run finds the matches behind the page's place. It takes the narrowest source
 // of candidates that the criteria give: ids, members, postings, or all there is.
 func (q *query) run(ctx context.Context, view View, at page) (*results, error) {
+	q.cheapFirst()
 	f := &results{query: q, after: at.after, ordered: len(q.sort) == 0}
 	f.counted = at.total == 0 && (q.summary || q.total == "accurate" || q.total == "estimate")
 	err := q.candidates(ctx, view, at, f)
@@ -104,6 +110,22 @@ func (q *query) run(ctx context.Context, view View, at page) (*results, error) {
 	}
 	f.keep(q.count + 1)
 	return f, nil
+}
+
+// cheapFirst puts what nearly all candidates satisfy last: within a record,
+// whose it is.
+func (q *query) cheapFirst() {
+	slices.SortStableFunc(q.criteria, func(a, b fhir.Criterion) int {
+		_, x := a.Members()
+		_, y := b.Members()
+		switch {
+		case x == y:
+			return 0
+		case x:
+			return 1
+		}
+		return -1
+	})
 }
 
 func (q *query) candidates(ctx context.Context, view View, at page, f *results) error {

@@ -89,8 +89,9 @@ func acceptsGzip(accept string) bool {
 	return false
 }
 
-// sendVersion answers with one stored version, or 304 if the caller has it.
-func (r *request) sendVersion(v fhir.Version) error {
+// sendVersion answers with one stored version, or what the subset keeps of it, or
+// 304 if the caller has it.
+func (r *request) sendVersion(v fhir.Version, part *fhir.Subset) error {
 	h := r.c.Writer.Header()
 	tag := etag(v.Number)
 	h["Etag"] = []string{tag}
@@ -104,7 +105,11 @@ func (r *request) sendVersion(v fhir.Version) error {
 			return nil
 		}
 	}
-	r.send(http.StatusOK, v.Body)
+	body := v.Body
+	if part != nil {
+		body = part.Append(nil, body)
+	}
+	r.send(http.StatusOK, body)
 	return nil
 }
 

@@ -175,7 +175,22 @@ func (s *server) routes(e *gin.Engine) {
 		}
 		vread(c)
 	})
-	e.POST(b+"/:type/_search", s.handle("search", clients, s.searchForm))
+	s.routesByPost(e, everything)
+}
+
+func (s *server) routesByPost(e *gin.Engine, everything gin.HandlerFunc) {
+	e.POST(s.BasePath+"/:type/_search", s.handle("search", clients, s.searchForm))
+	others := s.handle("none", open, func(r *request) error {
+		r.c.Header("Allow", "GET, HEAD")
+		return noMethod(r)
+	})
+	e.POST(s.BasePath+"/:type/:id/:what", func(c *gin.Context) {
+		if c.Param("what") == "$everything" && c.Param("type") == "Patient" {
+			everything(c)
+			return
+		}
+		others(c)
+	})
 }
 
 func noPath(*request) error {

@@ -3,7 +3,6 @@ package fhir
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 )
@@ -32,8 +31,7 @@ type criterionValue struct {
 	prefix    string
 	dates     DateRange
 	target    ResourceID // Type is empty for a bare id
-	number    *big.Rat
-	half      *big.Rat // of the unit of the number's last digit
+	asked     asked      // number of a quantity
 }
 
 // ParamError says what is wrong with a search parameter. It names the
@@ -162,13 +160,12 @@ func parseQuantity(raw string) (v criterionValue, err error) {
 	if len(parts) != 1 && len(parts) != 3 {
 		return v, errQuantity
 	}
-	ok := false
-	if v.prefix, parts[0] = cutPrefix(unescape(parts[0])); parts[0] != "" {
-		v.number, v.half, ok = numberOf(parts[0])
-	}
+	v.prefix, parts[0] = cutPrefix(unescape(parts[0]))
+	number, half, ok := numberOf(parts[0])
 	if !ok {
 		return v, errQuantity
 	}
+	v.asked = newAsked(v.prefix, number, half)
 	if v.anyCode = len(parts) == 1; !v.anyCode {
 		v.system, v.text = unescape(parts[1]), unescape(parts[2])
 		v.anyCode = v.system == "" && v.text == ""

@@ -1,7 +1,7 @@
 package fhir
 
 import (
-	"math/big"
+	"bytes"
 	"strings"
 )
 
@@ -25,7 +25,11 @@ func (c *Criterion) Match(v Version) bool {
 	}
 	found := false
 	eachValue(block, func(value []byte) bool {
-		found = c.any(func(want *criterionValue) bool { return c.matchValue(want, value) })
+		if c.param.Kind == QuantityParam {
+			found = c.matchQuantity(value)
+		} else {
+			found = c.any(func(want *criterionValue) bool { return c.matchValue(want, value) })
+		}
 		return !found
 	})
 	return found != (c.modifier == "not")
@@ -51,8 +55,6 @@ func (c *Criterion) matchValue(want *criterionValue, value []byte) bool {
 		return ok && want.matchDate(r)
 	case ReferenceParam:
 		return want.matchReference(value)
-	case QuantityParam:
-		return want.matchQuantity(value)
 	}
 	return false
 }
@@ -69,45 +71,6 @@ func (v *criterionValue) matchToken(value []byte, implied string) bool {
 		return false
 	}
 	return v.anySystem || string(system) == v.system || len(system) == 0 && implied != "" && v.system == implied
-}
-
-// matchQuantity compares numbers as they were written: "5.4" is anything that
-// rounds to it.
-func (v *criterionValue) matchQuantity(value []byte) bool {
-	q, ok := cutQuantity(value)
-	if !ok {
-		return false
-	}
-	switch {
-	case v.anyCode:
-	case v.system != "" && (q.system != v.system || v.text != "" && q.code != v.text):
-		return false
-	case v.system == "" && q.code != v.text && q.unit != v.text:
-		return false
-	}
-	number, _, ok := numberOf(q.number)
-	if !ok {
-		return false
-	}
-	compared := number.Cmp(v.number)
-	switch v.prefix {
-	case "gt", "sa":
-		return compared > 0
-	case "lt", "eb":
-		return compared < 0
-	case "ge":
-		return compared >= 0
-	case "le":
-		return compared <= 0
-	}
-	off := new(big.Rat).Sub(number, v.number)
-	off.Abs(off)
-	if v.prefix == "ap" { // a tenth of what is asked for
-		tenth := new(big.Rat).Quo(v.number, big.NewRat(10, 1))
-		return off.Cmp(tenth.Abs(tenth)) <= 0
-	}
-	same := off.Cmp(v.half) < 0 || compared < 0 && off.Cmp(v.half) == 0
-	return same == (v.prefix == "eq")
 }
 
 func (v *criterionValue) matchString(value []byte, modifier string) bool {
@@ -151,10 +114,12 @@ func (v *criterionValue) matchDate(r DateRange) bool {
 	return false
 }
 
+var slash = []byte("/")
+
 func (v *criterionValue) matchReference(value []byte) bool {
 	if v.text != "" {
 		return string(value) == v.text
 	}
-	typ, id, ok := strings.Cut(string(value), "/")
-	return ok && id == v.target.ID && (v.target.Type == "" || v.target.Type == typ)
+	typ, id, ok := bytes.Cut(value, slash)
+	return ok && string(id) == v.target.ID && (v.target.Type == "" || v.target.Type == string(typ))
 }

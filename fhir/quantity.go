@@ -39,17 +39,6 @@ func (q quantity) append(dst []byte) []byte {
 	return appendSized(appendSized(appendSized(appendSized(dst, q.number), q.system), q.code), q.unit)
 }
 
-func cutQuantity(b []byte) (q quantity, ok bool) {
-	for _, part := range []*string{&q.number, &q.system, &q.code, &q.unit} {
-		text, rest, ok := cutSized(b)
-		if !ok {
-			return q, false
-		}
-		*part, b = string(text), rest
-	}
-	return q, true
-}
-
 // numberOf reads a decimal and half of the unit of its last digit: "5.40" is
 // 5.40 and 0.005.
 func numberOf(text string) (number, half *big.Rat, ok bool) {

@@ -102,8 +102,10 @@ func (d *demoRun) badRequests(t *testing.T) {
 			t.Error("a 401 without WWW-Authenticate")
 		}
 	}
-	if code, _, _, err := d.tryGetAs(d.env["PROVIDER_KEY"], "http://"+d.api+"/status"); err != nil || code != http.StatusUnauthorized {
-		t.Errorf("/status with a key that is no operator's: %d %v", code, err)
+	for key, want := range map[string]int{"": 401, "wrong": 401, d.env["PROVIDER_KEY"]: 403, d.env["OPERATOR_KEY"]: 200} {
+		if code, _, _, err := d.tryGetAs(key, "http://"+d.api+"/status"); err != nil || code != want {
+			t.Errorf("/status: %d %v, want %d", code, err, want)
+		}
 	}
 }
 

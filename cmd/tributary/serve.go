@@ -50,11 +50,15 @@ func (p *pipeline) handler() http.Handler {
 	operator := func(next http.HandlerFunc) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			caller, err := registry.Authenticate(r.Header.Get("Authorization"))
-			if err != nil || !operators[caller.ClientID] {
+			switch {
+			case err != nil:
+				w.Header().Set("WWW-Authenticate", `Bearer realm="tributary"`)
 				http.Error(w, "an operator's key is needed", http.StatusUnauthorized)
-				return
+			case !operators[caller.ClientID]:
+				http.Error(w, "the key is not an operator's", http.StatusForbidden)
+			default:
+				next(w, r)
 			}
-			next(w, r)
 		})
 	}
 	paths := map[string]http.Handler{
@@ -86,7 +90,12 @@ func (p *pipeline) untilComposed(next http.Handler) http.Handler {
 
 // serve answers until ctx ends, then lets what it began finish for a while.
 func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
-	srv := &http.Server{Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	// A caller that sends or takes a few bytes now and then holds its connection
+	// and its answer for so long and no longer.
+	srv := &http.Server{
+		Handler: p.handler(), IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
 	select {
