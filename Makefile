@@ -3,7 +3,7 @@ GO ?= go
 WORK ?= .demo
 ARGS ?=
 
-.PHONY: validate validate-all
+.PHONY: validate validate-all population
 .PHONY: help build demo demo-clean test lint fuzz kill test-kafka atomicity bench
 
 help: ## print the targets
@@ -30,6 +30,9 @@ validate: ## the HL7 validator on one of each shape that the sample members are 
 validate-all: ## the HL7 validator on everything that is served
 	scripts/validate --all $(ARGS)
 
+population: ## what is served against Synthea's own FHIR export of a population that no test has (ARGS="--seed N STATE")
+	scripts/population $(ARGS)
+
 lint: ## go vet and staticcheck
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@latest ./...
@@ -37,8 +40,8 @@ lint: ## go vet and staticcheck
 fuzz: ## every fuzz target for T (default 30s)
 	scripts/fuzz $(or $(T),30s)
 
-kill: ## the kill test at its full length: fifty kill -9
-	TRIBUTARY_KILLS=50 $(GO) test -count=1 -timeout 60m -run TestKill -v ./integration
+kill: ## the kill test at its full length: fifty kill -9, and ten of a replay
+	TRIBUTARY_KILLS=50 TRIBUTARY_REPLAY_KILLS=10 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestReplay' -v ./integration
 
 test-kafka: ## the pipeline and kill tests on a real Kafka at their full length: fifty kills of process and broker
 	scripts/setup

@@ -62,6 +62,9 @@ func Rebuild(ctx context.Context, cfg RebuildConfig) error {
 	return errors.Join(b.rebuild(ctx), r.w.Close())
 }
 
+// ErrTopicLacks says that the change topic does not hold every version.
+var ErrTopicLacks = errors.New("the change topic lacks versions that were made, as after a rebuild that announced nothing: it is no base for another rebuild")
+
 // rebuilder carries versions over while a replayer moves the rows.
 type rebuilder struct {
 	*replayer
@@ -306,7 +309,7 @@ func (b *rebuilder) hole(v *commit.Version, number uint64) error {
 		w.engine.state.putHead(v.ResourceID, commit.Head{Number: number, Updated: gone.Updated, Deleted: true, Member: v.Member})
 		return nil
 	}
-	return fmt.Errorf("%w: the change topic has %s version %d and not the one before", ErrContradiction, v.ResourceID, number+1)
+	return fmt.Errorf("%w: it has %s version %d and not the one before", ErrTopicLacks, v.ResourceID, number+1)
 }
 
 // agrees wants that the version comes out as it was announced.
@@ -319,7 +322,7 @@ func (b *rebuilder) agrees(d *draft, v *commit.Version) error {
 		return wrong("number", d.head.Number+1, v.Number)
 	}
 	if next := w.w.outbox[v.Partition] + 1; next != v.Outbox {
-		return wrong("outbox number", next, v.Outbox)
+		return fmt.Errorf("%w: its partition %d goes on with number %d after %d", ErrTopicLacks, v.Partition, v.Outbox, next-1)
 	}
 	updated := w.engine.unit.Committed.UTC().Truncate(time.Millisecond)
 	if updated.Before(d.head.Updated) {

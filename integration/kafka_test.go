@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // onKafka makes a demo whose broker is the real Kafka.
@@ -19,9 +21,9 @@ func onKafka(t *testing.T, k *realKafka) *demoRun {
 	return d
 }
 
-// agreesOnKafka holds sources, API and topic against one another, with two
-// readers that are not ours.
-func (d *demoRun) agreesOnKafka(t *testing.T, k *realKafka) {
+// agreesOnKafka holds sources, API and topic against one another, with a reader
+// that is not ours, and returns what it read.
+func (d *demoRun) agreesOnKafka(t *testing.T, k *realKafka) []change {
 	t.Helper()
 	if exit, out := d.verify(); exit != 0 {
 		t.Errorf("verify: exit %d\n%s", exit, out)
@@ -30,11 +32,16 @@ func (d *demoRun) agreesOnKafka(t *testing.T, k *realKafka) {
 	d.countsAgree(t)
 	all := k.published(d)
 	d.topicAgrees(t, all)
-	java := k.console()
-	if err := sameRecords(all, java); err != nil {
+	numbersDense(t, all)
+	return all
+}
+
+// readersAgree has another reader that is not ours read the same.
+func (k *realKafka) readersAgree(t *testing.T, all []change) {
+	t.Helper()
+	if err := sameRecords(all, k.console()); err != nil {
 		t.Errorf("kcat and the console consumer: %v", err)
 	}
-	numbersDense(t, java)
 }
 
 // numbersDense checks that each partition's outbox numbers go from 1 without a
@@ -50,19 +57,19 @@ func numbersDense(t *testing.T, all []change) {
 	}
 }
 
-// The whole pipeline on a real Kafka; the broker goes away under changes and
-// comes back; the process goes on over TLS and a login.
+// The whole pipeline on one real Kafka. Process and broker are killed, in the
+// first snapshot and under the workload; the broker goes away under changes and
+// comes back; the store is lost and built again; the process goes on over TLS
+// and a login.
 func TestKafka(t *testing.T) {
-	k := newKafka(t)
+	client := clientFiles{filepath.Join(t.TempDir(), "client.pem"), filepath.Join(t.TempDir(), "client.key")}
+	k := newKafka(t, func(dir string) { client.write(t, filepath.Join(dir, "client-ca.pem")) })
+	t.Run("logins", func(t *testing.T) { k.logins(t, client) })
 	d := onKafka(t, k)
-	d.start("--kafka", k.addr)
-	d.ready()
-	t.Run("pipeline", func(t *testing.T) {
-		d.agreesOnKafka(t, k)
-		d.profilesAgree(t)
-	})
+	t.Run("kill", func(t *testing.T) { d.killsOnKafka(t, k) })
 	t.Run("broker away", func(t *testing.T) { d.brokerGoesAway(t, k) })
-	t.Run("TLS and login", func(t *testing.T) { d.overTLS(t, k) })
+	t.Run("lost store", func(t *testing.T) { d.lostStoreOnKafka(t, k) })
+	t.Run("TLS and login", func(t *testing.T) { d.overTLS(t, k, client) })
 }
 
 // brokerGoesAway changes the sources while the broker is dead: nothing is
@@ -79,7 +86,7 @@ func (d *demoRun) brokerGoesAway(t *testing.T, k *realKafka) {
 	// Long enough for every client to have noticed, and for sources to be told
 	// too much if anybody would.
 	select {
-	case <-time.After(time.Duration(fromEnv("TRIBUTARY_AWAY_SECONDS", 10)) * time.Second):
+	case <-time.After(time.Duration(fromEnv("TRIBUTARY_AWAY_SECONDS", 4)) * time.Second):
 	case <-d.exited:
 		t.Fatalf("the process ended: %v\n%s", d.err, d.printed())
 	}
@@ -95,6 +102,50 @@ func (d *demoRun) brokerGoesAway(t *testing.T, k *realKafka) {
 	k.start()
 	d.ready()
 	d.agreesOnKafka(t, k)
+}
+
+// lostStoreOnKafka takes the store away while a transaction is open on the topic,
+// as one that was killed leaves it, and builds it again.
+func (d *demoRun) lostStoreOnKafka(t *testing.T, k *realKafka) {
+	d.kill()
+	before := k.kcat()
+	k.leaveOpen(t)
+	if err := os.Rename(filepath.Join(d.work, "data", "store"), filepath.Join(d.work, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	d.wants(t, d.replay(t, 0, "--rebuild", "--announce", "difference"), "0 versions differ", "the rebuilt store is in place")
+	exec1(t, d.pg, "UPDATE patients SET address = address || ' front'")
+	d.start("--kafka", k.addr)
+	d.ready()
+	all := d.agreesOnKafka(t, k)
+	if len(all) <= len(before) {
+		t.Errorf("%d records before, %d after", len(before), len(all))
+	}
+	generations := map[string]bool{}
+	for _, c := range all {
+		generations[c.headers["tributary-generation"]] = true
+	}
+	if len(generations) != 2 {
+		t.Errorf("%d generations in the topic, want two", len(generations))
+	}
+}
+
+// leaveOpen writes to the change topic in a transaction that is never ended.
+func (k *realKafka) leaveOpen(t *testing.T) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(k.addr), kgo.TransactionalID("tributary-fhir.changes"),
+		kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	err = client.BeginTransaction()
+	if err == nil {
+		err = client.ProduceSync(t.Context(), &kgo.Record{Topic: "fhir.changes", Partition: 1, Value: []byte("{}")}).FirstErr()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // memory is the process's resident size in MiB.
@@ -114,16 +165,16 @@ func (d *demoRun) memory(t *testing.T) int {
 
 // overTLS goes on with the same data as `tributary run`, over the listener that
 // wants TLS and a login.
-func (d *demoRun) overTLS(t *testing.T, k *realKafka) {
+func (d *demoRun) overTLS(t *testing.T, k *realKafka, client clientFiles) {
 	d.kill()
 	text, err := os.ReadFile(filepath.Join(d.work, "tributary.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	login := fmt.Sprintf(`  tls: {ca_file: %s}
+	login := fmt.Sprintf(`  tls: {ca_file: %s, cert_file: %s, key_file: %s}
   sasl: {mechanism: scram-sha-512, username: tributary, password_file: %s}
   brokers: [%q]
-`, filepath.Join(k.dir, "ca.pem"), k.passwordFile(), k.tls)
+`, filepath.Join(k.dir, "ca.pem"), client.cert, client.key, k.passwordFile(), k.tls)
 	config := string(text)
 	config = regexp.MustCompile(`(?m)^  brokers:\n(  ?-.*\n|   *-.*\n)+`).ReplaceAllString(config, "")
 	config = strings.Replace(config, "kafka:\n", "kafka:\n"+login, 1)
@@ -134,17 +185,15 @@ func (d *demoRun) overTLS(t *testing.T, k *realKafka) {
 	exec1(t, d.pg, "UPDATE patients SET address = address || ' rear'")
 	d.launch("run", "--config", path)
 	d.ready()
-	d.agreesOnKafka(t, k)
+	k.readersAgree(t, d.agreesOnKafka(t, k))
 	if err := d.stop(); err != nil {
 		t.Errorf("stop: %v\n%s", err, d.printed())
 	}
 }
 
-// The kill test on a real Kafka: the process is killed, the broker is, or both,
-// at random moments under the workload.
-func TestKafkaKill(t *testing.T) {
-	k := newKafka(t)
-	d := onKafka(t, k)
+// killsOnKafka is the kill test on a real Kafka: the process is killed, the
+// broker is, or both, at random moments under the workload.
+func (d *demoRun) killsOnKafka(t *testing.T, k *realKafka) {
 	kills := fromEnv("TRIBUTARY_KAFKA_KILLS", 3)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d kills, seed %d", kills, seed)
@@ -179,6 +228,6 @@ func TestKafkaKill(t *testing.T) {
 	d.kill()
 	d.start("--kafka", k.addr)
 	d.ready()
-	d.agreesOnKafka(t, k)
+	k.readersAgree(t, d.agreesOnKafka(t, k))
 	d.profilesAgree(t)
 }

@@ -148,7 +148,7 @@ var consoleLine = regexp.MustCompile(`^Partition:(\d+)\tOffset:(\d+)\t(\S+)\t`)
 func (k *realKafka) console() []change {
 	k.t.Helper()
 	cmd := exec.Command(kafkaScript, "tool", k.dir, "org.apache.kafka.tools.consumer.ConsoleConsumer",
-		"--bootstrap-server", k.addr, "--topic", "fhir.changes", "--from-beginning", "--timeout-ms", "8000",
+		"--bootstrap-server", k.addr, "--topic", "fhir.changes", "--from-beginning", "--timeout-ms", "5000",
 		"--isolation-level", "read_committed", "--property", "print.partition=true", "--property", "print.offset=true",
 		"--property", "print.headers=true", "--property", "print.key=true")
 	out, err := cmd.Output()

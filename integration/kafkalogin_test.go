@@ -19,16 +19,14 @@ import (
 	"github.com/tributary-health/tributary/kafka"
 )
 
-// Every login and certificate that a real broker takes is taken, and what it
-// refuses is refused with a word on what to change.
-func TestKafkaLogin(t *testing.T) {
-	cert, key := filepath.Join(t.TempDir(), "client.pem"), filepath.Join(t.TempDir(), "client.key")
-	k := newKafka(t, func(dir string) { clientCertificate(t, filepath.Join(dir, "client-ca.pem"), cert, key) })
+// logins wants that every login and certificate that a real broker takes is
+// taken, and what it refuses is refused with a word on what to change.
+func (k *realKafka) logins(t *testing.T, client clientFiles) {
 	password, err := os.ReadFile(k.passwordFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := kafka.TLS{CAFile: filepath.Join(k.dir, "ca.pem"), CertFile: cert, KeyFile: key}
+	good := kafka.TLS{CAFile: filepath.Join(k.dir, "ca.pem"), CertFile: client.cert, KeyFile: client.key}
 	for _, c := range []struct {
 		name, mechanism, password string
 		change                    func(*kafka.TLS)
@@ -73,9 +71,11 @@ func TestKafkaLogin(t *testing.T) {
 	})
 }
 
-// clientCertificate writes an authority, and a client's certificate and key that
-// it signed.
-func clientCertificate(t *testing.T, caFile, certFile, keyFile string) {
+// clientFiles are a client's certificate and key.
+type clientFiles struct{ cert, key string }
+
+// write makes them, and the authority that signed the certificate.
+func (f clientFiles) write(t *testing.T, caFile string) {
 	t.Helper()
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -104,7 +104,7 @@ func clientCertificate(t *testing.T, caFile, certFile, keyFile string) {
 		t.Fatal(err)
 	}
 	for file, block := range map[string]*pem.Block{
-		caFile: {Type: "CERTIFICATE", Bytes: caDER}, certFile: {Type: "CERTIFICATE", Bytes: clientDER}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		caFile: {Type: "CERTIFICATE", Bytes: caDER}, f.cert: {Type: "CERTIFICATE", Bytes: clientDER}, f.key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
 		var out bytes.Buffer
 		if err := pem.Encode(&out, block); err != nil {
 			t.Fatal(err)

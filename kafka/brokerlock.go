@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// ErrInUse says that another process runs an embedded broker in the directory.
+var ErrInUse = errors.New("in use by another process")
+
 // lockDir takes the directory for this process. The lock ends with the file
 // being closed, or with the process, however that ends.
 func lockDir(dir string) (*os.File, error) {
@@ -19,7 +22,7 @@ func lockDir(dir string) (*os.File, error) {
 	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		_ = f.Close()
-		return nil, fmt.Errorf("%s is in use by another process, which holds %s", dir, path)
+		return nil, fmt.Errorf("%s is %w, which holds %s", dir, ErrInUse, path)
 	case err != nil:
 		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -114,9 +116,13 @@ func (t *ChangeTopic) take(ctx context.Context, partition int32) (*changePartiti
 // Last returns the outbox number in the header of the partition's last record,
 // and the partition's end offset; zero and zero for one that never held any. Of
 // records that are still on their way from an Append that failed, it waits to
-// learn what became of them.
+// learn what became of them. While a transaction is open in the partition its end
+// is not known, and Last fails with ErrUndecided.
 func (t *ChangeTopic) Last(ctx context.Context, partition int32) (number uint64, end int64, err error) {
 	text, end, err := t.lastHeader(ctx, partition, OutboxHeader)
+	if err == nil {
+		err = t.decided(ctx, partition, end)
+	}
 	if err != nil || text == "" {
 		return 0, end, err
 	}
@@ -164,6 +170,27 @@ func (t *ChangeTopic) lastHeader(ctx context.Context, partition int32, key strin
 		return "", 0, failTopic(op, t.topic, partition, err)
 	}
 	return text, holds.End, nil
+}
+
+// ErrUndecided says that a transaction is open in a partition: what will be its
+// last record is not known yet.
+var ErrUndecided = errors.New("a transaction is open in it, so its last record is not known yet")
+
+// decided wants that the partition holds nothing behind its last decided record.
+func (t *ChangeTopic) decided(ctx context.Context, partition int32, end int64) error {
+	const op = "read the last change"
+	listed, err := kadm.NewClient(t.client).ListEndOffsets(ctx, t.topic)
+	if err != nil {
+		return failTopic(op, t.topic, partition, err)
+	}
+	written, ok := listed.Lookup(t.topic, partition)
+	if err := written.Err; err != nil || !ok {
+		return failTopic(op, t.topic, partition, cmp.Or(err, error(kerr.UnknownTopicOrPartition)))
+	}
+	if written.Offset > end {
+		return failTopic(op, t.topic, partition, ErrUndecided)
+	}
+	return nil
 }
 
 // Append writes the records in order and returns when all are durable. When it

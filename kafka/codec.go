@@ -69,11 +69,17 @@ type decoder struct {
 	registry Registry
 
 	mu      sync.RWMutex
-	schemas map[uint32]*change.Schema
+	schemas map[uint32]*known
+}
+
+// known is a schema and the topic in which its records lie.
+type known struct {
+	*change.Schema
+	topic string
 }
 
 func newDecoder(r Registry) *decoder {
-	return &decoder{registry: r, schemas: make(map[uint32]*change.Schema)}
+	return &decoder{registry: r, schemas: make(map[uint32]*known)}
 }
 
 func (d *decoder) event(ctx context.Context, rec *kgo.Record, ev *change.Event) error {
@@ -85,7 +91,7 @@ func (d *decoder) event(ctx context.Context, rec *kgo.Record, ev *change.Event) 
 		if err != nil {
 			return fmt.Errorf("header %s is no number", schemaHeader)
 		}
-		schema, err := d.schema(ctx, uint32(id))
+		schema, err := d.schema(ctx, rec.Topic, uint32(id))
 		if err != nil {
 			return err
 		}
@@ -95,34 +101,45 @@ func (d *decoder) event(ctx context.Context, rec *kgo.Record, ev *change.Event) 
 	if err != nil {
 		return err
 	}
-	schema, err := d.schema(ctx, id)
+	schema, err := d.schema(ctx, rec.Topic, id)
 	if err != nil {
 		return err
 	}
 	return change.DecodeAvro(body, schema, ev)
 }
 
-func (d *decoder) schema(ctx context.Context, id uint32) (*change.Schema, error) {
+// schema returns the schema with the id, of a record in the topic. Another
+// table's record there is none of ours: it would be counted as that table's.
+func (d *decoder) schema(ctx context.Context, topic string, id uint32) (*change.Schema, error) {
 	d.mu.RLock()
 	schema := d.schemas[id]
 	d.mu.RUnlock()
-	if schema != nil {
-		return schema, nil
+	if schema == nil {
+		text, err := d.registry.Schema(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := change.ParseAvroSchema(text)
+		if err != nil {
+			return nil, fmt.Errorf("schema %d: %w", id, err)
+		}
+		schema = d.first(id, &known{parsed, LandingTopic(parsed.Table)})
 	}
-	text, err := d.registry.Schema(ctx, id)
-	if err != nil {
-		return nil, err
+	if schema.topic != topic {
+		return nil, fmt.Errorf("schema %d is of table %s: something else wrote to the topic", id, schema.Table)
 	}
-	if schema, err = change.ParseAvroSchema(text); err != nil {
-		return nil, fmt.Errorf("schema %d: %w", id, err)
-	}
+	return schema.Schema, nil
+}
+
+// first keeps one pointer per schema.
+func (d *decoder) first(id uint32, schema *known) *known {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if first := d.schemas[id]; first != nil {
-		return first, nil // one pointer per schema
+		return first
 	}
 	d.schemas[id] = schema
-	return schema, nil
+	return schema
 }
 
 func decodeTx(rec *kgo.Record, tx *change.TxRecord) error {

@@ -76,13 +76,14 @@ func (c Connection) options() ([]kgo.Opt, error) {
 		// A partition that failed is tried again after the next metadata.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
+	var conf *tls.Config
 	if c.TLS != nil {
-		conf, err := c.TLS.config()
-		if err != nil {
+		var err error
+		if conf, err = c.TLS.config(); err != nil {
 			return nil, err
 		}
-		opts = append(opts, kgo.DialTLSConfig(conf))
 	}
+	opts = append(opts, kgo.Dialer(dialer(conf)))
 	if c.SASL != nil {
 		login, err := c.SASL.option(c.TLS != nil)
 		if err != nil {

@@ -112,7 +112,7 @@ func startOffsets(ranges map[TopicPartition]Range, due map[TopicPartition]int64)
 		if _, ok := ranges[tp]; !ok {
 			problems = append(problems, &Error{Op: "open the reader", Topic: tp.Topic, Partition: tp.Partition,
 				Err:  errors.New("an offset is kept for a partition that is not among those to read"),
-				Hint: "the topic was removed or its partition count changed"})
+				Hint: "its table must stay in the mappings, and the topic and its partition count as they were"})
 		}
 	}
 	return start, errors.Join(problems...)
@@ -220,7 +220,9 @@ func (r *Reader) decodePiece(ctx context.Context, fetched []*kgo.Record, out []R
 		var err error
 		if IsTxTopic(rec.Topic) {
 			out[i].Tx = new(change.TxRecord)
-			err = decodeTx(rec, out[i].Tx)
+			if err = decodeTx(rec, out[i].Tx); err == nil && TxTopic(out[i].Tx.Source) != rec.Topic {
+				err = fmt.Errorf("it is of source %q: something else wrote to the topic", out[i].Tx.Source)
+			}
 		} else {
 			if len(events) == 0 { // few at a time: one that is kept keeps its neighbours
 				events = make([]change.Event, min(16, len(fetched)-i))

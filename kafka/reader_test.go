@@ -291,3 +291,45 @@ func TestConnectionSettings(t *testing.T) {
 		}
 	}
 }
+
+// A record that is sound, but another table's or another source's, stops the
+// reader: it would be counted where it does not belong.
+func TestReaderForeignRecord(t *testing.T) {
+	for _, move := range []struct{ from, to, want string }{
+		{"cdc.zoo.pets", "cdc.zoo.owners", "is of table zoo.pets"},
+		{"cdc.zoo.tx", "cdc.other.tx", `is of source "zoo"`},
+	} {
+		z := newZoo(t)
+		w := z.begin()
+		z.transaction(w, 2, "ann")
+		z.flush(w)
+		if err := kafka.EnsureTopics(timeout(t), z.conn, []kafka.TopicSpec{{Name: move.to}}); err != nil {
+			t.Fatal(err)
+		}
+		var taken []byte
+		stop := errors.New("enough")
+		err := kafka.Tail(timeout(t), z.conn, move.from, kafka.FromStart, func(r kafka.TailRecord) error {
+			taken = r.Value
+			return stop
+		})
+		if !errors.Is(err, stop) {
+			t.Fatal(err)
+		}
+		client, err := kgo.NewClient(kgo.SeedBrokers(z.conn.Brokers...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if err := client.ProduceSync(timeout(t), &kgo.Record{Topic: move.to, Value: taken}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := kafka.OpenReader(timeout(t), kafka.ReaderConfig{Connection: z.conn, Registry: z.registry, Topics: []string{move.to}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := r.Poll(timeout(t)); err == nil || !strings.Contains(err.Error(), move.want) || !strings.Contains(err.Error(), move.to) {
+			t.Errorf("%s in %s: %v, want %q", move.from, move.to, err, move.want)
+		}
+	}
+}

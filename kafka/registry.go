@@ -36,12 +36,16 @@ type ConfluentConfig struct {
 	User     string
 	Password string
 	TLS      *TLS
+
+	// Waiting, if not nil, is told why the server is asked again, and when.
+	Waiting func(err error, again time.Duration)
 }
 
 // ConfluentRegistry is a client of a schema registry server. While the server
 // cannot be reached its calls wait and retry until their context ends.
 type ConfluentRegistry struct {
-	client *sr.Client
+	client  *sr.Client
+	waiting func(err error, again time.Duration)
 
 	mu      sync.Mutex
 	ids     map[[2]string]uint32
@@ -71,7 +75,7 @@ func NewConfluentRegistry(cfg ConfluentConfig) (*ConfluentRegistry, error) {
 	if err != nil {
 		return nil, fail(op, err)
 	}
-	return &ConfluentRegistry{client: client,
+	return &ConfluentRegistry{client: client, waiting: cfg.Waiting,
 		ids: make(map[[2]string]uint32), schemas: make(map[uint32]string)}, nil
 }
 
@@ -84,7 +88,7 @@ func (r *ConfluentRegistry) ID(ctx context.Context, subject, schema string) (uin
 	if ok {
 		return id, nil
 	}
-	err := retryRegistry(ctx, func() error {
+	err := r.retry(ctx, func() error {
 		made, err := r.client.RegisterSchema(ctx, subject, sr.Schema{Schema: schema, Type: sr.TypeAvro}, -1, -1)
 		id = uint32(made) //nolint:gosec // ids are positive
 		return err
@@ -106,7 +110,7 @@ func (r *ConfluentRegistry) Schema(ctx context.Context, id uint32) (string, erro
 	if ok {
 		return text, nil
 	}
-	err := retryRegistry(ctx, func() error {
+	err := r.retry(ctx, func() error {
 		found, err := r.client.SchemaByID(ctx, int(id))
 		text = found.Schema
 		return err
@@ -145,8 +149,8 @@ func registryHint(err error, subject string) string {
 	return ""
 }
 
-// retryRegistry repeats fn while the server is away or says that it is at fault.
-func retryRegistry(ctx context.Context, fn func() error) error {
+// retry repeats fn while the server is away or says that it is at fault.
+func (r *ConfluentRegistry) retry(ctx context.Context, fn func() error) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := fn()
 		var answer *sr.ResponseError
@@ -157,6 +161,9 @@ func retryRegistry(ctx context.Context, fn func() error) error {
 		case errors.As(err, &unreached) && !refused(err):
 		default:
 			return err
+		}
+		if r.waiting != nil {
+			r.waiting(err, wait)
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tributary-health/tributary/kafka"
 )
@@ -141,5 +142,25 @@ func TestRegistryServer(t *testing.T) {
 				t.Errorf("unknown id: %v", err)
 			}
 		})
+	}
+}
+
+// While no server answers, the client waits and says why.
+func TestConfluentRegistryWaits(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	told := 0
+	r, err := kafka.NewConfluentRegistry(kafka.ConfluentConfig{URLs: []string{"http://127.0.0.1:1"}, Waiting: func(err error, again time.Duration) {
+		if err == nil || again <= 0 {
+			t.Errorf("told %v, again in %v", err, again)
+		}
+		if told++; told == 3 {
+			cancel()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ID(ctx, "s-value", `"string"`); !errors.Is(err, context.Canceled) || told != 3 {
+		t.Errorf("told %d times, then %v", told, err)
 	}
 }

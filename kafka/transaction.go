@@ -17,8 +17,9 @@ var ErrFenced = errors.New("fenced: another process writes the topic under the s
 
 // TransactionConfig sets up a TransactionalTopic.
 type TransactionConfig struct {
-	// ID is the transactional id. Who opens the topic under it ends what any
-	// other left open, and shuts the other out.
+	// ID is the transactional id. Who claims the topic under it ends what any
+	// other left open, and shuts the other out. So all that write the topic,
+	// whichever store they are of, MUST have the same.
 	ID string
 
 	// Timeout is how long a transaction may be open before the broker ends it
@@ -38,6 +39,7 @@ type TransactionalTopic struct {
 	spec   TopicSpec
 	plain  *ChangeTopic // for reading alone
 	client *kgo.Client  // nil until claim, and after anything went wrong
+	ends   []int64      // by partition: nothing new is written before it
 
 	fenced time.Time // when it was last
 }
@@ -62,7 +64,7 @@ func OpenTransactionalTopic(ctx context.Context, conn Connection, spec TopicSpec
 	if err != nil {
 		return nil, err
 	}
-	return &TransactionalTopic{cfg: cfg, spec: spec, plain: plain}, nil
+	return &TransactionalTopic{cfg: cfg, spec: spec, plain: plain, ends: make([]int64, spec.partitions())}, nil
 }
 
 // Close ends the connections. A transaction that is open stays so until the
@@ -126,10 +128,14 @@ func (t *TransactionalTopic) Last(ctx context.Context, partition int32) (number 
 	if err := t.claim(ctx); err != nil {
 		return 0, 0, err
 	}
-	return t.plain.Last(ctx, partition)
+	if number, end, err = t.plain.Last(ctx, partition); err == nil && int(partition) < len(t.ends) {
+		t.ends[partition] = end
+	}
+	return number, end, err
 }
 
-// Generation is as ChangeTopic.Generation.
+// Generation is as ChangeTopic.Generation, and claims nothing: who finds another
+// store's records has not disturbed its publisher.
 func (t *TransactionalTopic) Generation(ctx context.Context, partition int32) (string, error) {
 	return t.plain.Generation(ctx, partition)
 }
@@ -160,7 +166,7 @@ func (t *TransactionalTopic) Transact(ctx context.Context, fn func(write func(pa
 		t.drop()
 		return failTopic(op, t.spec.Name, -1, err)
 	}
-	tx := &transaction{client: t.client, topic: t.spec.Name}
+	tx := &transaction{client: t.client, topic: t.spec.Name, ends: t.ends}
 	err := fn(func(partition int32, r ChangeRecord) error { return tx.write(ctx, partition, r) })
 	if err == nil {
 		err = t.client.Flush(ctx)
@@ -169,6 +175,7 @@ func (t *TransactionalTopic) Transact(ctx context.Context, fn func(write func(pa
 	committing := err == nil
 	if committing {
 		if err = t.client.EndTransaction(ctx, kgo.TryCommit); err == nil {
+			tx.settle()
 			return nil
 		}
 	}
@@ -196,13 +203,42 @@ func (t *TransactionalTopic) failed(err error, committing bool) error {
 	return fmt.Errorf("%w (%w)", ErrFenced, err)
 }
 
-// transaction collects the first failure of its records.
+// transaction collects the first failure of its records, and where they end.
 type transaction struct {
 	client *kgo.Client
 	topic  string
+	ends   []int64 // before it
 
 	mu    sync.Mutex
 	first error
+	next  map[int32]int64 // by partition: the offset after the last record
+}
+
+// settle takes over where the records end.
+func (x *transaction) settle() {
+	for partition, next := range x.next {
+		x.ends[partition] = max(x.ends[partition], next)
+	}
+}
+
+// put notes where a record lies. One that lies before what the partition held
+// says that the partition lost records, or was made anew: each transaction
+// begins a new sequence, so the broker does not notice.
+func (x *transaction) put(rec *kgo.Record, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err == nil && int(rec.Partition) < len(x.ends) {
+		if held := x.ends[rec.Partition]; rec.Offset < held {
+			err = fmt.Errorf("partition %d lost records: the next one lies at offset %d, but it held %d", rec.Partition, rec.Offset, held)
+		}
+		if x.next == nil {
+			x.next = make(map[int32]int64)
+		}
+		x.next[rec.Partition] = rec.Offset + 1
+	}
+	if x.first == nil {
+		x.first = err
+	}
 }
 
 func (x *transaction) write(ctx context.Context, partition int32, r ChangeRecord) error {
@@ -213,16 +249,7 @@ func (x *transaction) write(ctx context.Context, partition int32, r ChangeRecord
 	for _, h := range r.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: []byte(h.Value)})
 	}
-	x.client.Produce(ctx, rec, func(_ *kgo.Record, err error) {
-		if err == nil {
-			return
-		}
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.first == nil {
-			x.first = err
-		}
-	})
+	x.client.Produce(ctx, rec, x.put)
 	return nil
 }
 

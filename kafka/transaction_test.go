@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tributary-health/tributary/kafka"
 )
@@ -149,4 +151,66 @@ func TestTransactionsFence(t *testing.T) {
 		t.Fatal(err)
 	}
 	lastIs(t, b, 3)
+}
+
+// Nothing is committed to a topic that was made anew under its writer, and Last
+// shows what is gone.
+func TestTransactionsTopicMadeAnew(t *testing.T) {
+	conn, spec := transactionalCluster(t)
+	topic := openTransactional(t, conn, spec)
+	lastIs(t, topic, 0)
+	if err := put(topic, timeout(t), nil, 1, 2, 3); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(conn.Brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := kadm.NewClient(client).DeleteTopic(timeout(t), spec.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := kafka.EnsureTopics(timeout(t), conn, []kafka.TopicSpec{spec}); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(topic, timeout(t), nil, 4); err == nil {
+		t.Fatal("number 4 was committed to a topic that lost the ones before")
+	}
+	again := openTransactional(t, conn, spec)
+	lastIs(t, again, 0)
+}
+
+// Who looks whose the topic is does not shut its writer out; and while somebody
+// else's transaction is open, the topic's end is not known.
+func TestTransactionsUndecided(t *testing.T) {
+	conn, spec := transactionalCluster(t)
+	topic, looker := openTransactional(t, conn, spec), openTransactional(t, conn, spec)
+	lastIs(t, topic, 0)
+	if err := put(topic, timeout(t), nil, 1); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := looker.Generation(timeout(t), 0); err != nil || g != "g1" {
+		t.Fatalf("generation %q, %v", g, err)
+	}
+	if err := put(topic, timeout(t), nil, 2); err != nil {
+		t.Fatalf("shut out by one that looked: %v", err)
+	}
+	other, err := kgo.NewClient(kgo.SeedBrokers(conn.Brokers...), kgo.TransactionalID("another"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.ProduceSync(timeout(t), &kgo.Record{Topic: spec.Name, Partition: 0, Value: []byte("{}")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := topic.Last(timeout(t), 0); !errors.Is(err, kafka.ErrUndecided) {
+		t.Errorf("last number %d, %v; want ErrUndecided", n, err)
+	}
+	if err := other.EndTransaction(timeout(t), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	lastIs(t, topic, 2)
 }

@@ -30,7 +30,8 @@ type Outbox interface {
 // Topic is the change topic, as package kafka writes it.
 type Topic interface {
 	// Last returns the outbox number in the header of the partition's last
-	// record, and the partition's end offset; zero and zero for an empty one.
+	// record, and the partition's end offset; zero and zero for an empty one. An
+	// error that wraps ErrGeneration is final.
 	Last(ctx context.Context, partition int32) (number uint64, end int64, err error)
 
 	// Append writes the records and returns when all are durable, or none may be

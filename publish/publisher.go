@@ -201,9 +201,16 @@ func (p *Publisher) step(ctx context.Context, partition int32) (int, error) {
 }
 
 // resume asks the topic for its last number, which decides, and checks it
-// against what the store knows.
+// against what the store knows. A topic of another store is left alone, for Last
+// may shut out who writes it.
 func (p *Publisher) resume(ctx context.Context, partition int32, at *place) error {
+	if err := p.ours(ctx, partition); err != nil {
+		return err
+	}
 	number, end, err := p.cfg.Topic.Last(ctx, partition)
+	if errors.Is(err, ErrGeneration) {
+		return err
+	}
 	if err != nil {
 		return topicError{fmt.Errorf("find its last record: %w", err)}
 	}
@@ -232,14 +239,8 @@ func (p *Publisher) resume(ctx context.Context, partition int32, at *place) erro
 // sameStore finds out a topic that another store, or a later state of this one,
 // has written to: then a number above the mark is not in the outbox.
 func (p *Publisher) sameStore(ctx context.Context, partition int32, number, mark uint64) error {
-	if g, ok := p.cfg.Topic.(Generations); ok && p.cfg.Generation != "" && number > 0 {
-		generation, err := g.Generation(ctx, partition)
-		if err != nil {
-			return topicError{fmt.Errorf("read the generation of its last record: %w", err)}
-		}
-		if generation != p.cfg.Generation {
-			return fmt.Errorf("%w: its last record, number %d, is of generation %q, the store is %q and has published up to %d: give the rebuilt store its own topic", ErrGeneration, number, generation, p.cfg.Generation, mark)
-		}
+	if err := p.ours(ctx, partition); err != nil {
+		return err
 	}
 	if number <= mark {
 		return nil
@@ -253,6 +254,22 @@ func (p *Publisher) sameStore(ctx context.Context, partition int32, number, mark
 		err = fmt.Errorf("%w: its last outbox number is %d, which is not in the store, which has published up to %d: was the store restored from a backup?", ErrAhead, number, mark)
 	}
 	return err
+}
+
+// ours wants that the partition's last record is of this store.
+func (p *Publisher) ours(ctx context.Context, partition int32) error {
+	g, ok := p.cfg.Topic.(Generations)
+	if !ok || p.cfg.Generation == "" {
+		return nil
+	}
+	generation, err := g.Generation(ctx, partition)
+	if err != nil {
+		return topicError{fmt.Errorf("read the generation of its last record: %w", err)}
+	}
+	if generation != "" && generation != p.cfg.Generation {
+		return fmt.Errorf("%w: its last record is of generation %q, the store is %q: each store needs its own topic", ErrGeneration, generation, p.cfg.Generation)
+	}
+	return nil
 }
 
 // gather takes the next records from the outbox, and the number of the last.

@@ -380,3 +380,26 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("got %s %s", r.Key, r.Value)
 	}
 }
+
+// untouched is a topic that must not be asked where it ends.
+type untouched struct {
+	*topic
+	tb testing.TB
+}
+
+func (u untouched) Last(context.Context, int32) (uint64, int64, error) {
+	u.tb.Error("the topic of another store was asked for its last record, which may shut out who writes it")
+	return 0, 0, nil
+}
+
+func (u untouched) Generation(context.Context, int32) (string, error) { return "another", nil }
+
+// A topic of another store is left alone.
+func TestForeignTopicIsLeftAlone(t *testing.T) {
+	o := newOutbox("own")
+	o.add(0)
+	p := publish.New(publish.Config{Outbox: o, Topic: untouched{newTopic(), t}, Partitions: 2, Generation: "own"})
+	if _, err := p.Step(t.Context()); !errors.Is(err, publish.ErrGeneration) {
+		t.Errorf("error %v, want ErrGeneration", err)
+	}
+}

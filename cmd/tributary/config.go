@@ -132,7 +132,11 @@ func (c *ClientConfig) resolve() error {
 		return fmt.Errorf("%s: name key_env or key_file", c.ID)
 	}
 	if len(c.key) < 16 {
-		return fmt.Errorf("%s: the key is missing or shorter than 16 characters", c.ID)
+		place := "file " + c.KeyFile
+		if c.KeyEnv != "" {
+			place = "environment variable " + c.KeyEnv
+		}
+		return fmt.Errorf("%s: the key is missing or shorter than 16 characters (%s)", c.ID, place)
 	}
 	return nil
 }

@@ -25,6 +25,10 @@ type KafkaConfig struct {
 	ReplicationFactor int32       `yaml:"replication_factor,omitempty"`
 	MinInSync         int32       `yaml:"min_insync_replicas,omitempty"`
 
+	// TransactionUnits is how many waiting source transactions share a Kafka
+	// transaction.
+	TransactionUnits int32 `yaml:"transaction_units,omitempty"`
+
 	SchemaRegistry string       `yaml:"schema_registry,omitempty"` // its addresses, comma separated
 	RegistryLogin  *LoginConfig `yaml:"registry_login,omitempty"`
 	RegistryTLS    *TLSConfig   `yaml:"registry_tls,omitempty"`
@@ -87,7 +91,8 @@ func (c *KafkaConfig) complete(fault func(name, what, hint string)) {
 	}
 	if len(c.Brokers) == 0 {
 		for name, set := range map[string]bool{"tls": c.TLS != nil, "sasl": c.SASL != nil,
-			"replication_factor": c.ReplicationFactor != 0, "min_insync_replicas": c.MinInSync != 0} {
+			"replication_factor": c.ReplicationFactor != 0, "min_insync_replicas": c.MinInSync != 0,
+			"transaction_units": c.TransactionUnits != 0} {
 			if set {
 				fault("kafka."+name, "is for a Kafka of your own, and none is named", "name it with kafka.brokers")
 			}
@@ -111,6 +116,9 @@ func (c *KafkaConfig) complete(fault func(name, what, hint string)) {
 	}
 	if c.ReplicationFactor < 0 || c.ReplicationFactor > 100 {
 		fault("kafka.replication_factor", fmt.Sprintf("%d is not between 1 and 100", c.ReplicationFactor), "")
+	}
+	if c.TransactionUnits < 0 || c.TransactionUnits > 10_000 {
+		fault("kafka.transaction_units", fmt.Sprintf("%d is not between 1 and 10000", c.TransactionUnits), "")
 	}
 	if c.MinInSync < 0 || c.ReplicationFactor > 0 && c.MinInSync > c.ReplicationFactor {
 		fault("kafka.min_insync_replicas", fmt.Sprintf("%d is not between 1 and the replication factor", c.MinInSync), "")

@@ -25,6 +25,7 @@ func TestKafkaConfig(t *testing.T) {
   sasl: {mechanism: SCRAM-SHA-512, username: u, password_env: KAFKA_PASSWORD}
   replication_factor: 3
   min_insync_replicas: 2
+  transaction_units: 1
   schema_registry: https://r1:8081, https://r2:8081
   registry_login: {username: r, password_file: password}
   registry_tls: {ca_file: ca.pem}`, nil},
@@ -41,6 +42,8 @@ func TestKafkaConfig(t *testing.T) {
 		{"half a certificate", "\n  brokers: ['a:1']\n  tls: {cert_file: ca.pem}", []string{"cert_file and key_file go together"}},
 		{"login without broker", "\n  sasl: {mechanism: scram-sha-256, username: u, password_env: KAFKA_PASSWORD}", []string{"kafka.sasl", "name it with kafka.brokers"}},
 		{"more in sync than there are", "\n  brokers: ['a:1']\n  replication_factor: 2\n  min_insync_replicas: 3", []string{"kafka.min_insync_replicas", "3 is not between"}},
+		{"shared by none", "\n  brokers: ['a:1']\n  transaction_units: -1", []string{"kafka.transaction_units", "-1 is not between"}},
+		{"shared without broker", "\n  transaction_units: 1", []string{"kafka.transaction_units", "name it with kafka.brokers"}},
 		{"login without registry", "\n  registry_login: {username: u, password_env: KAFKA_PASSWORD}", []string{"kafka.schema_registry", "missing"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,6 +74,9 @@ func TestKafkaConfig(t *testing.T) {
 			}
 			if len(registry.URLs) != 2 || registry.User != "r" || registry.Password != "secret-2" || registry.TLS == nil {
 				t.Errorf("registry %+v", registry)
+			}
+			if cfg.Kafka.TransactionUnits != 1 {
+				t.Errorf("%d source transactions share a Kafka transaction", cfg.Kafka.TransactionUnits)
 			}
 			if spec := cfg.Kafka.topic("x", 4); spec.Replication != 3 || spec.MinInSync != 2 {
 				t.Errorf("topic %+v", spec)

@@ -222,7 +222,9 @@ func (p *pipeline) openBroker(ctx context.Context) error {
 		p.broker, p.conn = broker, broker.Connection()
 	}
 	if p.cfg.Kafka.SchemaRegistry != "" {
-		r, err := kafka.NewConfluentRegistry(p.cfg.Kafka.registry())
+		rc := p.cfg.Kafka.registry()
+		rc.Waiting = logWaiting(p.log)
+		r, err := kafka.NewConfluentRegistry(rc)
 		p.registry = r
 		return err
 	}
@@ -276,6 +278,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	g.Go(func() error {
 		return rebuildHint(publish.New(publish.Config{
 			Outbox: p.store, Topic: p.topic, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
+			Units: int(p.cfg.Kafka.TransactionUnits),
 			Hooks: publish.Hooks{
 				Published: func(_ int32, _ uint64, records int) { p.observe.announced.Add(float64(records)) },
 				Retry: func(err error, delay time.Duration) {

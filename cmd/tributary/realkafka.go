@@ -18,9 +18,9 @@ type publishTopic interface {
 	Close()
 }
 
-// openTopic opens the change topic: in transactions where they are safe. The
-// transactional id is the store's, so that a second process with a copy of the
-// store shuts this one out, or is shut out.
+// openTopic opens the change topic: in transactions where they are safe. All
+// that ever write the topic have one transactional id, whatever their store: so
+// a process that was taken for dead while its store was made again is shut out.
 func (p *pipeline) openTopic(ctx context.Context, spec kafka.TopicSpec) (publishTopic, error) {
 	if p.broker != nil {
 		topic, err := kafka.OpenChangeTopic(ctx, p.conn, spec)
@@ -30,7 +30,7 @@ func (p *pipeline) openTopic(ctx context.Context, spec kafka.TopicSpec) (publish
 		return changeTopic{topic}, nil
 	}
 	topic, err := kafka.OpenTransactionalTopic(ctx, p.conn, spec, kafka.TransactionConfig{
-		ID: "tributary-" + spec.Name + "-" + p.store.Frontier().Generation})
+		ID: "tributary-" + spec.Name})
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,20 @@ func (p *pipeline) openLocalRegistry(ctx context.Context) (*kafka.LocalRegistry,
 		return kafka.OpenLocalRegistry(ctx, p.conn)
 	}
 	return kafka.OpenRegistryTopic(ctx, p.conn, p.cfg.Kafka.topic(schemasTopic, 1))
+}
+
+// logWaiting logs why the schema registry is waited for, twice a minute.
+func logWaiting(log *slog.Logger) func(err error, again time.Duration) {
+	var mu sync.Mutex
+	var last time.Time
+	return func(err error, _ time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(last) >= 30*time.Second {
+			last = now
+			log.Warn("kafka: the schema registry does not answer; waiting for it", "error", err)
+		}
+	}
 }
 
 // awaitBroker waits until a broker can be reached. What waiting does not mend,

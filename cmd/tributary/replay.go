@@ -12,6 +12,7 @@ import (
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose"
 	"github.com/tributary-health/tributary/demo"
+	"github.com/tributary-health/tributary/kafka"
 	"github.com/tributary-health/tributary/store"
 	"github.com/tributary-health/tributary/store/pebble"
 )
@@ -118,8 +119,15 @@ func (r *replay) open(ctx context.Context) error {
 	if r.sources, err = newSources(r.cfg, r.set); err != nil {
 		return err
 	}
-	return r.openBroker(ctx)
+	err = r.openBroker(ctx)
+	if errors.Is(err, kafka.ErrInUse) {
+		err = fmt.Errorf("%w: %s", err, needsStopped)
+	}
+	return err
 }
+
+// needsStopped is said of what a running process has open.
+const needsStopped = "a replay needs the process stopped"
 
 func (r *replay) close() {
 	for _, reader := range r.readers {
@@ -132,7 +140,7 @@ func (r *replay) close() {
 func (r *replay) openStore(dir string) (*pebble.DB, error) {
 	db, err := pebble.Open(dir, pebble.Options{CacheBytes: r.cfg.CacheMiB << 20, MemTableBytes: r.cfg.MemTableMiB << 20})
 	if errors.Is(err, store.ErrLocked) {
-		return nil, fmt.Errorf("%w: a replay needs the process stopped", err)
+		return nil, fmt.Errorf("%w: %s", err, needsStopped)
 	}
 	return db, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,8 @@ import (
 	"github.com/tributary-health/tributary/compose"
 	"github.com/tributary-health/tributary/demo"
 	"github.com/tributary-health/tributary/fhir"
-	"github.com/tributary-health/tributary/kafka"
 	"github.com/tributary-health/tributary/publish"
+	"github.com/tributary-health/tributary/store"
 	"github.com/tributary-health/tributary/store/pebble"
 )
 
@@ -35,12 +36,12 @@ func (r *replay) rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(r.cfg.Data, rebuildFolder)
-	if r.store, err = r.openStore(dir); err != nil {
-		return err
-	}
 	past, err := r.announcedPast(ctx)
 	if err != nil {
+		return err
+	}
+	dir := filepath.Join(r.cfg.Data, rebuildFolder)
+	if err := r.openRebuilt(dir, past); err != nil {
 		return err
 	}
 	if err := r.carry(ctx, r.store, past); err != nil {
@@ -68,13 +69,56 @@ func (r *replay) aside(present string) (string, error) {
 		return "", nil
 	}
 	db, err := r.openStore(present)
-	if err != nil { // damaged, perhaps; but not if a process has it
-		if _, ok := errors.AsType[*os.PathError](err); !ok {
-			return "", err
-		}
-		return present + ".damaged", nil
+	if errors.Is(err, store.ErrLocked) {
+		return "", err
 	}
-	return present + "." + db.Generation(), db.Close()
+	if err == nil {
+		return present + "." + db.Generation(), db.Close()
+	}
+	fmt.Println("the present store cannot be opened:", err)
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.damaged-%d", present, n)
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+	}
+}
+
+// openRebuilt opens the store that is built. One that was begun when the topic
+// stood elsewhere, or with other mappings, is begun anew: its numbers may mean
+// other versions than the topic's.
+func (r *replay) openRebuilt(dir string, past *continuation) error {
+	const name = "rebuild"
+	of, err := json.Marshal(struct {
+		Past     *continuation `json:"past"`
+		Mappings string        `json:"mappings"`
+	}{past, r.set.Version()})
+	if err != nil {
+		return err
+	}
+	for {
+		if r.store, err = r.openStore(dir); err != nil {
+			return err
+		}
+		noted, err := r.store.Noted(name)
+		switch {
+		case err != nil:
+			return err
+		case bytes.Equal(noted, of):
+			return nil
+		case noted == nil && r.store.Frontier().Number == 0:
+			return r.store.Note(name, of)
+		}
+		fmt.Printf("%s was built when %s ended elsewhere, or with other mappings: building it anew\n", dir, changeTopicName)
+		err = r.store.Close()
+		r.store = nil
+		if err != nil {
+			return err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 }
 
 // carry builds a store from the landing topics and the change topic, as far as
@@ -121,9 +165,10 @@ type continuation struct {
 // noteContinuation is the note's name in the store.
 const noteContinuation = "continues"
 
-// announcedPast is where the topic stands.
+// announcedPast is where the topic stands. On a real Kafka whoever still writes
+// it is shut out, and what was left open is decided first.
 func (r *replay) announcedPast(ctx context.Context) (*continuation, error) {
-	topic, err := kafka.OpenChangeTopic(ctx, r.conn, r.cfg.Kafka.topic(changeTopicName, r.cfg.Partitions))
+	topic, err := r.openTopic(ctx, r.cfg.Kafka.topic(changeTopicName, r.cfg.Partitions))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +179,7 @@ func (r *replay) announcedPast(ctx context.Context) (*continuation, error) {
 		if err != nil {
 			return nil, err
 		}
-		generation, err := topic.Generation(ctx, p)
+		generation, err := topic.(publish.Generations).Generation(ctx, p)
 		if err != nil {
 			return nil, err
 		}
@@ -189,9 +234,6 @@ func (r *replay) adopt(present, dir, aside string, past *continuation) error {
 			}
 		}
 		past.From = append(past.From, from)
-		if err := r.store.Published(context.Background(), int32(p), from); err != nil {
-			return err
-		}
 	}
 	past.Commit = r.store.Frontier().Number
 	note, err := json.Marshal(past)
@@ -253,39 +295,34 @@ func (t continued) Last(ctx context.Context, partition int32) (number uint64, en
 	if err != nil {
 		return 0, 0, err
 	}
-	ours, err := t.ours(ctx, partition, number)
-	if ours && err == nil {
-		number = t.past.From[partition]
+	generation, err := t.generation(ctx, partition)
+	if err != nil || !t.old(partition, generation) {
+		return number, end, err
 	}
-	return number, end, err
+	if last := t.past.Last[partition]; number != last {
+		return 0, 0, fmt.Errorf("%w: generation %q, from whose records up to number %d this store was rebuilt, has gone on to number %d: end the process that writes them",
+			publish.ErrGeneration, generation, last, number)
+	}
+	return t.past.From[partition], end, nil
 }
 
 // Generation implements publish.Generations.
 func (t continued) Generation(ctx context.Context, partition int32) (string, error) {
-	number, _, err := t.publishTopic.Last(ctx, partition)
-	if err != nil {
-		return "", err
+	generation, err := t.generation(ctx, partition)
+	if err == nil && t.old(partition, generation) {
+		generation = t.own
 	}
-	if ours, err := t.ours(ctx, partition, number); ours || err != nil {
-		return t.own, err
-	}
-	return t.generation(ctx, partition)
+	return generation, err
 }
 
 func (t continued) generation(ctx context.Context, partition int32) (string, error) {
 	return t.publishTopic.(publish.Generations).Generation(ctx, partition)
 }
 
-// ours reports whether the partition ends with the past that was taken over.
-func (t continued) ours(ctx context.Context, partition int32, number uint64) (bool, error) {
-	if int(partition) >= len(t.past.Last) || number != t.past.Last[partition] {
-		return false, nil
-	}
-	if number == 0 {
-		return true, nil
-	}
-	generation, err := t.generation(ctx, partition)
-	return generation == t.past.Generation[partition], err
+// old reports whether a partition that ends with the generation's record ends
+// with the past that was taken over.
+func (t continued) old(partition int32, generation string) bool {
+	return int(partition) < len(t.past.Generation) && generation == t.past.Generation[partition]
 }
 
 // continuedWhole is the same over a topic that is written in transactions.
@@ -320,11 +357,11 @@ func (p *pipeline) continueTopic(ctx context.Context, topic publishTopic) (publi
 		return topic, nil
 	}
 	for partition := range p.cfg.Partitions {
-		number, _, err := topic.Last(ctx, partition)
+		generation, err := topic.(publish.Generations).Generation(ctx, partition)
 		if err != nil {
 			return topic, err
 		}
-		if number > 0 {
+		if generation != "" {
 			return topic, fmt.Errorf("%w: the store is empty, but %s holds what another has announced: it was lost (build it again from the log: tributary replay --rebuild)",
 				publish.ErrGeneration, changeTopicName)
 		}
