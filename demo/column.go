@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -17,7 +18,7 @@ type column struct {
 }
 
 // A check turns a cell's text, which is not empty, into what the server takes, or says why it is none of the column's type.
-// Servers round, truncate and convert in their own ways; whatever passes here is kept digit for digit.
+// Text that stands for no value gives "" for both. Servers round, truncate and convert in their own ways; whatever passes here is kept digit for digit.
 type check func(text string) (out, reason string)
 
 // maxText is what a text column without a length takes.
@@ -94,9 +95,14 @@ func intCheck(bits int, unsigned bool) check {
 	}
 }
 
+// doubleCheck takes numbers. NaN, which Synthea writes for an average over nobody, is no value: NULL.
 func doubleCheck(text string) (string, string) {
-	if _, err := strconv.ParseFloat(text, 64); err != nil {
+	v, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil || math.IsInf(v, 0):
 		return "", "not a number"
+	case math.IsNaN(v):
+		return "", ""
 	}
 	return text, ""
 }

@@ -35,7 +35,7 @@ var errOtherData = errors.New("the work folder's databases hold other files' row
 
 // Load fills both databases, and returns at once when they were filled from the same files before: what has changed in them
 // since stays. A load that was cut short, however, starts over. Every cell is checked against the type that the server's
-// catalog gives its column, and kept digit for digit; an empty one is NULL.
+// catalog gives its column, and kept digit for digit; an empty one is NULL, as is a NaN where a number belongs.
 func Load(ctx context.Context, s *Servers, opts LoadOptions) error {
 	print, err := fingerprint(opts.Data)
 	if err != nil {

@@ -184,6 +184,13 @@ func (w *rowWriter) add(s *survey, c *csvFile, r row) error {
 		if reason != "" {
 			return c.bad(name, reason)
 		}
+		if out == "" && !col.null {
+			return c.bad(name, "no value, and it must have one")
+		}
+		if out == "" {
+			w.buf = append(w.buf, `\N`...)
+			continue
+		}
 		w.buf = escape(w.buf, out)
 	}
 	w.buf = append(w.buf, '\n')
