@@ -13,7 +13,8 @@ import (
 // pages are the documents that this test holds against the tree.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	files := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "tributary.example.yaml"}
+	files := []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "tributary.example.yaml",
+		"bench/README.md", "mappings/README.md", "validate/README.md"}
 	docs, err := filepath.Glob("docs/*.md")
 	if err != nil || len(docs) == 0 {
 		t.Fatalf("docs: %d pages, %v", len(docs), err)

@@ -180,9 +180,12 @@ func (c *Config) sqlError(op string, err error) error {
 	var server *driver.MySQLError
 	if errors.As(err, &server) {
 		switch server.Number {
-		case 1044, 1045, 1142, 1143, 1227, 1370, 1698:
+		case 1045, 1698:
 			e.Kind = capture.Configuration
-			e.Hint = "the user lacks a privilege, or its password is wrong; `tributary check` says which"
+			e.Hint = "the server knows no such user from this host, or the password is another"
+		case 1044, 1142, 1143, 1227, 1370:
+			e.Kind = capture.Configuration
+			e.Hint = "grant the user SELECT on the captured tables; `tributary check` then names what else it lacks"
 		case 1049, 1054, 1146:
 			e.Kind = capture.Configuration
 		}

@@ -83,6 +83,15 @@ var relationKinds = map[string]string{
 	"p": "a partitioned table: list its partitions instead", "v": "a view", "m": "a materialized view", "f": "a foreign table",
 }
 
+// role is who connects, as a statement names it.
+func (c Config) role() string {
+	cfg, err := pgx.ParseConfig(c.DSN)
+	if err != nil || cfg.User == "" {
+		return "the role of the DSN"
+	}
+	return quote(cfg.User)
+}
+
 // checkTable finds what is wrong with one table.
 func (c Config) checkTable(t *tableInfo) []capture.Problem {
 	var problems []capture.Problem
@@ -101,7 +110,7 @@ func (c Config) checkTable(t *tableInfo) []capture.Problem {
 		add("ALTER TABLE "+t.quoted()+" SET LOGGED", "it is unlogged or temporary: its changes are not in the log")
 	}
 	if !t.readable {
-		add("GRANT SELECT ON "+t.quoted()+" TO CURRENT_USER, as its owner, for the role of the DSN", "the role may not read it")
+		add("GRANT SELECT ON "+t.quoted()+" TO "+c.role(), "the role may not read it")
 	}
 	columns, keyed, routed := t.needed()
 	if !keyed {

@@ -39,7 +39,7 @@ func TestCheckListsEverythingAtOnce(t *testing.T) {
 		`hidden: its replica identity hides member: a row that leaves would not say whose it was -- ALTER TABLE "public"."hidden" REPLICA IDENTITY FULL`,
 		`nothing: its replica identity hides id: a row that leaves would not say whose it was -- ALTER TABLE "public"."nothing" REPLICA IDENTITY DEFAULT`,
 		"fleeting: it is unlogged", "parted: it is a partitioned table", "seen: it is a view", "computed: column member is generated",
-		"wrong: it has no column patient", "wrong: the role may not read it",
+		"wrong: it has no column patient", `wrong: the role may not read it -- GRANT SELECT ON "public"."wrong" TO "weak"`,
 		"absent: there is no table public.absent", "billing.absent: there is no table billing.absent",
 		"publication tributary_src does not exist, and the role may not create it -- CREATE PUBLICATION",
 	} {

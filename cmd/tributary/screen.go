@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/demo"
 	"github.com/tributary-health/tributary/fhir"
 	"github.com/tributary-health/tributary/store/pebble"
@@ -84,16 +88,7 @@ func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
 			s.note("the disk has less room than the broker keeps in reserve: nothing is accepted until there is more")
 		}
 		for _, src := range p.sources {
-			var rows, estimate int64
-			view := p.observe.view(src.name)
-			for _, t := range view.snapshots {
-				rows += t.Rows
-				if t.Done {
-					estimate += t.Rows
-				} else {
-					estimate += max(t.Estimate, t.Rows)
-				}
-			}
+			rows, estimate := snapshotProgress(p.observe.view(src.name).snapshots, len(src.tables))
 			if estimate > 0 {
 				bars.Set(src.name+" snapshot", rows, estimate)
 			}
@@ -115,6 +110,26 @@ func (s *screen) snapshotBars(ctx context.Context, p *pipeline) {
 	}
 }
 
+// snapshotProgress sums up the tables that a source's snapshot has begun. As long
+// as one of its tables is still to come the sum is more than what is read, so that
+// no bar ends before its job.
+func snapshotProgress(begun map[string]tableProgress, tables int) (rows, total int64) {
+	ended := 0
+	for _, t := range begun {
+		rows += t.Rows
+		if t.Done {
+			total += t.Rows
+			ended++
+		} else {
+			total += max(t.Estimate, t.Rows)
+		}
+	}
+	if len(begun) > 0 && ended < tables {
+		total = max(total, rows+1)
+	}
+	return rows, total
+}
+
 // welcome is the short screen: addresses, three members to try, and how to
 // subscribe.
 func welcome(p *pipeline, env map[string]string, work string, workload bool) (string, error) {
@@ -132,16 +147,29 @@ func welcome(p *pipeline, env map[string]string, work string, workload bool) (st
 			m.name, env["PROVIDER_KEY"], env["FHIR"], m.id)
 	}
 	fmt.Fprintf(&b, "\nSubscribe to every change:\n\n  bin/tributary tail --work %s\n  kcat -b %s -C -t %s -o end -f '%%h\\n%%s\\n'\n\n",
-		work, env["BROKER"], changeTopicName)
+		shellQuote(fromHere(work)), env["BROKER"], changeTopicName)
 	if workload {
-		fmt.Fprintln(&b, "The workload invents changes and moves its own clock on: the record soon is ahead of today, and makes no clinical")
-		fmt.Fprintln(&b, "sense. For one that stands still: --workload=off")
+		fmt.Fprintln(&b, "The workload invents changes and moves its own clock on: the record soon is")
+		fmt.Fprintln(&b, "ahead of today, and makes no clinical sense. For one that stands still:")
+		fmt.Fprintln(&b, "--workload=off")
 	}
 	fmt.Fprintln(&b, "Ctrl-C stops everything, databases included; the next start goes on from here.")
 	return b.String(), nil
 }
 
-func shellPath(work, file string) string { return shellQuote(work + "/" + file) }
+func shellPath(work, file string) string { return shellQuote(fromHere(filepath.Join(work, file))) }
+
+// fromHere is a path as one types it in the current folder.
+func fromHere(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if short, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(short) {
+		return short
+	}
+	return path
+}
 
 type tryMember struct{ id, name string }
 
@@ -194,22 +222,53 @@ func (s *screen) live(ctx context.Context, p *pipeline) error {
 		case <-tick.C:
 		}
 		in, out := p.observe.totals()
-		line := fmt.Sprintf("changes in %.1f/s   resources out %.1f/s   commit %d", float64(in-lastIn)/every.Seconds(),
-			float64(out-lastOut)/every.Seconds(), p.store.Frontier().Number)
+		line := liveLine(float64(in-lastIn)/every.Seconds(), float64(out-lastOut)/every.Seconds(), p.store.Frontier(), time.Now())
 		lastIn, lastOut = in, out
-		for _, src := range p.sources {
-			at := p.store.Frontier().Sources[src.name].Committed
-			line += fmt.Sprintf("   lag %s %.1fs", src.name, max(0, time.Since(at).Seconds()))
-		}
 		if p.broker != nil && p.broker.Full() {
-			line += "   DISK FULL: nothing more is accepted until there is room"
+			line = "DISK FULL: nothing more is accepted until there is room  " + line
 		}
 		if s.terminal {
-			fmt.Fprintf(s.out, "\r\x1b[K%s", line)
+			fmt.Fprintf(s.out, "\r\x1b[K%s", fit(line, s.width()))
 		} else {
 			fmt.Fprintln(s.out, line)
 		}
 	}
+}
+
+// liveLine says what goes in and out a second, and how old what is served is. On
+// two sources it is short enough for 80 columns.
+func liveLine(in, out float64, f commit.Frontier, now time.Time) string {
+	var lags []string
+	for _, name := range slices.Sorted(maps.Keys(f.Sources)) {
+		lags = append(lags, fmt.Sprintf("%s %.1fs", name, max(0, now.Sub(f.Sources[name].Committed).Seconds())))
+	}
+	return fmt.Sprintf("changes in %s/s  resources out %s/s  commit %d  lag %s", rate(in), rate(out), f.Number, strings.Join(lags, ", "))
+}
+
+// rate has a decimal where it says something.
+func rate(perSecond float64) string {
+	if perSecond > 0 && perSecond < 10 {
+		return fmt.Sprintf("%.1f", perSecond)
+	}
+	return fmt.Sprintf("%.0f", perSecond)
+}
+
+// width is the terminal's now: it may be made larger or smaller meanwhile.
+func (s *screen) width() int {
+	w, _, err := term.GetSize(int(s.out.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
+}
+
+// fit cuts a line off that would wrap, because only its last row could be drawn
+// over. A width of 0 is not known.
+func fit(line string, width int) string {
+	if width > 1 && len(line) >= width {
+		return line[:width-1]
+	}
+	return line
 }
 
 // scanPatients calls fn with each member's id and resource until it returns

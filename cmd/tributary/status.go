@@ -211,6 +211,6 @@ func printStatus(w io.Writer, r statusReport) {
 	}
 	fmt.Fprintf(w, "\nparked: %d\n", len(r.Parked))
 	for _, k := range r.Parked {
-		fmt.Fprintf(w, "  %s since %s, %d attempts: %s\n", k.Root, k.Since.Format(time.RFC3339), k.Attempts, strings.TrimSpace(k.Reason))
+		fmt.Fprintf(w, "  %s since %s, attempt %d: %s\n", k.Root, k.Since.Format(time.RFC3339), k.Attempts, strings.TrimSpace(k.Reason))
 	}
 }

@@ -24,3 +24,20 @@ func TestStatusBeforeAnythingIsApplied(t *testing.T) {
 		t.Errorf("printed:\n%s", b.String())
 	}
 }
+
+// Without a key nothing is asked: the answer would not say where it belongs.
+func TestKeyIsAskedFor(t *testing.T) {
+	t.Setenv("TRIBUTARY_KEY", "")
+	f := newFlags("status", "")
+	target := targetFlags(f)
+	if err := f.Parse([]string{"--fhir", "http://127.0.0.1:1/fhir"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.resolve(); err == nil || !strings.Contains(err.Error(), "TRIBUTARY_KEY") {
+		t.Errorf("got %v", err)
+	}
+	t.Setenv("TRIBUTARY_KEY", "operator-key-0123456789")
+	if _, err := target.resolve(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -56,7 +57,7 @@ func printChange(r kafka.TailRecord, full bool) error {
 	if !full {
 		_, err := fmt.Fprintf(os.Stdout, "%-6s %-55s version %-4s commit %-8s %s of %s  source %s\n",
 			r.Header("tributary-operation"), r.Header("tributary-resource"), r.Header("tributary-version"),
-			r.Header("tributary-commit"), ordinal(r.Header("tributary-index")), r.Header("tributary-count"), r.Header("tributary-source"))
+			r.Header("tributary-commit"), ordinal(r.Header("tributary-index")), r.Header("tributary-count"), cmp.Or(r.Header("tributary-source"), "-"))
 		return err
 	}
 	headers := map[string]string{}

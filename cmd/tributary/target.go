@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -35,7 +36,11 @@ func targetFlags(f *flag.FlagSet) *targetOptions {
 
 func (o *targetOptions) resolve() (*target, error) {
 	if *o.fhir != "" {
-		return newTarget(*o.fhir, os.Getenv(*o.keyEnv))
+		key := os.Getenv(*o.keyEnv)
+		if key == "" {
+			return nil, fmt.Errorf("--fhir needs an operator's key: set the environment variable %s, or name another with --key-env", *o.keyEnv)
+		}
+		return newTarget(*o.fhir, key)
 	}
 	env, err := readDemoEnv(*o.work)
 	if err != nil {
@@ -83,7 +88,7 @@ func (t *target) get(ctx context.Context, address string, header ...string) ([]b
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, &refusal{resp.StatusCode, fmt.Sprintf("%s: %s: %.300s", req.URL.Path, resp.Status, body)}
+		return nil, &refusal{resp.StatusCode, fmt.Sprintf("%s: %s: %.300s", req.URL.Path, resp.Status, bytes.TrimSpace(body))}
 	}
 	return body, nil
 }

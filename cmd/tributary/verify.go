@@ -37,14 +37,14 @@ func runVerify(ctx context.Context, args []string) error {
 	if err := parseFlags(f, args); err != nil {
 		return err
 	}
+	t, err := target.resolve() // first: it says that no demo runs, where there is neither
+	if err != nil {
+		return cannot(err)
+	}
 	if *path == "" {
 		*path = filepath.Join(*target.work, demoConfigFile)
 	}
 	cfg, err := loadConfig(*path)
-	if err != nil {
-		return cannot(err)
-	}
-	t, err := target.resolve()
 	if err != nil {
 		return cannot(err)
 	}
@@ -82,7 +82,11 @@ func printReport(r verify.Report, limit int) error {
 	for _, t := range types {
 		fmt.Printf("%-24s %8d\n", t, r.Resources[t])
 	}
-	fmt.Printf("verify: %d resources of %d members, %d differences, %d tries\n", total, r.Members, len(r.Differences), r.Tries)
+	tries := fmt.Sprintf("%d tries", r.Tries)
+	if r.Tries == 1 {
+		tries = "1 try"
+	}
+	fmt.Printf("verify: %d resources of %d members, %d differences, %s\n", total, r.Members, len(r.Differences), tries)
 	for i, d := range r.Differences {
 		if i == limit {
 			fmt.Printf("... and %d more\n", len(r.Differences)-limit)
