@@ -75,7 +75,7 @@ func (rc *resourceCompiler) native(e ast.Expr) native {
 	case ast.CallKind:
 		call := e.AsCall()
 		if call.IsMemberFunction() {
-			return nil
+			return rc.nativeJoin(call)
 		}
 		if n := rc.nativeOperator(call); n != nil {
 			return n

@@ -33,6 +33,10 @@ func (rc *resourceCompiler) nativeOperator(call ast.CallExpr) native {
 	switch name {
 	case "dyn":
 		return args[0]
+	case "xml", "date", "digits":
+		return nativeFunctionOf(name, args[0])
+	case celop.Add:
+		return concat(args[0], args[1])
 	case celop.Equals:
 		return &nativeEqual{args[0], args[1], true}
 	case celop.NotEquals:
