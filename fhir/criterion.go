@@ -43,6 +43,7 @@ type ParamError struct {
 	Unknown bool
 }
 
+// Error names the parameter and what is wrong with it.
 func (e *ParamError) Error() string { return fmt.Sprintf("parameter %q: %s", e.Param, e.Reason) }
 
 // ParseCriterion reads one parameter of a search, name with its modifier and

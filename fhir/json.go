@@ -15,6 +15,7 @@ type SyntaxError struct {
 	Offset int
 }
 
+// Error names the place and what is wrong there, and quotes nothing.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("fhir: malformed JSON at byte %d", e.Offset)
 }
