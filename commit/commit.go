@@ -9,9 +9,14 @@
 //	    never been written.
 //	U4  Outbox numbers are dense from 1 in each partition of the change topic, in
 //	    commit order.
+//	U5  A resource's match tokens change with the commit that says so: a view at a
+//	    number shows those of the last TokenSet at or below it, and no others. Who
+//	    holds one and may not be found by it is still counted, without a name.
 package commit
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tributary-health/tributary/change"
@@ -77,6 +82,40 @@ type Parked struct {
 	Cleared  bool // the root is composed again: remove its entry
 }
 
+// Token is one keyed hash of some of a member's demographics, bound to who may
+// ask for it.
+type Token [16]byte
+
+// MaxTokens is how many tokens one resource may have.
+const MaxTokens = 65536
+
+// TokenSet replaces the match tokens of a resource. Member is who is found by
+// them. An empty one holds them and is found by nothing: a token that it shares
+// with somebody must not seem to be that one's alone. None, and they are not held
+// at all.
+type TokenSet struct {
+	Resource fhir.ResourceID
+	Member   string
+	Tokens   []Token
+}
+
+// Check returns an error that wraps ErrTokens if there are too many.
+func (s *TokenSet) Check() error {
+	if len(s.Tokens) > MaxTokens {
+		return fmt.Errorf("%s has %d: %w", s.Resource, len(s.Tokens), ErrTokens)
+	}
+	return nil
+}
+
+// The errors of the match index.
+var (
+	// ErrTokens: a resource has more than MaxTokens match tokens.
+	ErrTokens = fmt.Errorf("more than %d match tokens", MaxTokens)
+
+	// ErrMatching: the view is at a commit at which the match index is not whole.
+	ErrMatching = errors.New("match index is not whole")
+)
+
 // Unit is what one commit number does. A large one is written in pieces: the
 // same Number in several Batches, the last of which moves the frontier.
 type Unit struct {
@@ -88,6 +127,9 @@ type Unit struct {
 	Rows      []Row
 	Versions  []Version
 	Parked    []Parked
+	// Tokens are applied in order: of two sets of one resource the later one
+	// holds.
+	Tokens []TokenSet
 	// Count is how many versions the whole unit has; known in its last piece.
 	Count uint32
 	// Sources is how far every source was applied once this unit is.
@@ -135,6 +177,11 @@ type Frontier struct {
 	Offsets    map[TopicPartition]int64
 	Outbox     []uint64
 	Extra      []byte // composition's own: table schemas by id
+	// Matching is the commit number from which on the match index is whole: every
+	// member that may be matched has its tokens, all made in one way. Zero: it is
+	// not. A view below it cannot be asked who holds a token, for a token that two
+	// members share could seem to be one's alone.
+	Matching Number
 }
 
 // Head is what must be known of a resource's newest version to write the next.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose/mapping"
 )
 
@@ -49,6 +50,15 @@ type Config struct {
 
 	// RetryEvery is how often parked roots are composed again (1 minute).
 	RetryEvery time.Duration
+
+	// Tokens makes the match tokens of a resource from its content, which has no
+	// version and no time; nil: there is no match index. It is called from several
+	// goroutines, MUST always say the same of the same content, and is asked only
+	// about members' resources of the TokenTypes. TokensID names what it is made
+	// of: keys, clients, rules. Under another TokensID all tokens are made again.
+	Tokens     func(resourceType string, content []byte) []commit.Token
+	TokensID   string
+	TokenTypes []string
 
 	Hooks Hooks
 
@@ -107,6 +117,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Partitions < 0 || c.ChangePartitions < 0 || c.MemoryBudget < 0 || c.GroupTxs < 0 || c.GroupBytes < 0 || c.PieceVersions < 0 {
 		errs = append(errs, errors.New("compose: config: a limit is negative"))
+	}
+	if with := c.Tokens != nil; with != (c.TokensID != "") || with != (len(c.TokenTypes) > 0) {
+		errs = append(errs, errors.New("compose: config: Tokens, TokensID and TokenTypes go together: set all of them or none"))
 	}
 	return errors.Join(errs...)
 }

@@ -397,7 +397,9 @@ func TestWatermarkIsCommittedWhenIdle(t *testing.T) {
 	for at, recs := range f.log.parts {
 		feed.recs = append(feed.recs, recs[from.Offsets[at]:]...)
 	}
-	w, err := compose.New(compose.Config{Set: f.set, Store: f.store, Sources: []string{"a", "b"}, Partitions: partitions, ChangePartitions: 3, Feed: feed})
+	cfg := compose.Config{Set: f.set, Store: f.store, Sources: []string{"a", "b"}, Partitions: partitions, ChangePartitions: 3, Feed: feed}
+	f.withTokens(&cfg, f.store)
+	w, err := compose.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,7 +139,7 @@ func (w *Worker) composeAll(ctx context.Context) error {
 			return err
 		}
 	}
-	r := &recomposer{w: w.w, e: w.engine}
+	r := &recomposer{w: w.w, e: w.engine, remake: w.extra.Tokens.Making}
 	if err := w.composeReferences(ctx, r); err != nil {
 		return err
 	}
@@ -169,6 +169,9 @@ func (w *Worker) composeAll(ctx context.Context) error {
 	w.extra.Composed, w.frontier.Composed = true, true
 	w.w.end(w.freshness())
 	w.extra.Mapping = w.plan.version
+	if r.remake {
+		w.finishTokens()
+	}
 	w.more = true
 	if err := w.commit(ctx); err != nil {
 		return err

@@ -39,6 +39,7 @@ type memStore struct {
 	faults    []string
 	staged    int // most versions and rows ever staged in one piece
 	commits   int
+	tokens    tokenCheck
 }
 
 // image is everything the store holds.
@@ -51,13 +52,27 @@ type image struct {
 	units    map[commit.Number]*commit.Info
 	counts   map[commit.Number]int
 	order    []commit.Version
+	sets     map[fhir.ResourceID][]setAt
+	parkings []parking
+}
+
+// setAt is a token set and the unit that it came with.
+type setAt struct {
+	number commit.Number
+	commit.TokenSet
+}
+
+// parking is a root that parked, or came back, and the unit that says so.
+type parking struct {
+	number commit.Number
+	commit.Parked
 }
 
 func newMemStore() *memStore {
 	im := image{
 		rows: map[place][]byte{}, versions: map[fhir.ResourceID][]commit.Version{}, parked: map[string]commit.Parked{},
 		units: map[commit.Number]*commit.Info{}, counts: map[commit.Number]int{},
-		frontier: commit.Frontier{Generation: "g"},
+		sets: map[fhir.ResourceID][]setAt{}, frontier: commit.Frontier{Generation: "g"},
 	}
 	return &memStore{committed: im, work: im.clone()}
 }
@@ -68,6 +83,10 @@ func (im image) clone() image {
 	c.units, c.counts, c.order = maps.Clone(im.units), maps.Clone(im.counts), slices.Clone(im.order)
 	for id, v := range c.versions {
 		c.versions[id] = slices.Clone(v)
+	}
+	c.sets, c.parkings = maps.Clone(im.sets), slices.Clone(im.parkings)
+	for id, sets := range c.sets {
+		c.sets[id] = slices.Clone(sets)
 	}
 	c.sorted = nil
 	return c
@@ -174,6 +193,23 @@ func (s *memStore) Resources(member string, fn func(fhir.ResourceID) bool) error
 	return s.call()
 }
 
+func (s *memStore) Newest(id fhir.ResourceID) (v fhir.Version, ok bool, err error) {
+	if vs := s.work.versions[id]; len(vs) > 0 {
+		v, ok = vs[len(vs)-1].Version, true
+	}
+	return v, ok, s.call()
+}
+
+func (s *memStore) Living(resourceType, afterID string, fn func(fhir.Version) bool) error {
+	for _, id := range slices.SortedFunc(maps.Keys(s.work.versions), func(a, b fhir.ResourceID) int { return strings.Compare(a.ID, b.ID) }) {
+		vs := s.work.versions[id]
+		if v := vs[len(vs)-1]; id.Type == resourceType && id.ID > afterID && !v.Deleted && !fn(v.Version) {
+			break
+		}
+	}
+	return s.call()
+}
+
 func (s *memStore) Parked() ([]commit.Parked, error) {
 	return slices.Collect(maps.Values(s.work.parked)), s.call()
 }
@@ -232,8 +268,10 @@ func (s *memStore) finish(b commit.Batch, f commit.Frontier) {
 			s.fault("source %s went back", source)
 		}
 	}
+	before := s.committed.frontier.Number
 	s.work.frontier = f
 	s.committed = s.work.clone()
+	s.checkTokens(before)
 }
 
 func (s *memStore) apply(b commit.Batch) {
@@ -282,6 +320,18 @@ func (s *memStore) applyUnit(u *commit.Unit) {
 		} else {
 			s.work.parked[p.Root] = p
 		}
+		s.work.parkings = append(s.work.parkings, parking{u.Number, p})
+	}
+	for _, set := range u.Tokens {
+		if err := set.Check(); err != nil {
+			s.fault("unit %d: %v", u.Number, err)
+		}
+		for _, was := range s.work.sets[set.Resource] {
+			if was.number == u.Number && len(set.Tokens) > 0 && was.Member == set.Member && slices.Equal(was.Tokens, set.Tokens) {
+				s.fault("unit %d writes the tokens of %s twice", u.Number, set.Resource)
+			}
+		}
+		s.work.sets[set.Resource] = append(s.work.sets[set.Resource], setAt{u.Number, set})
 	}
 }
 

@@ -58,6 +58,15 @@ type Store interface {
 	// reference resources) that is not deleted.
 	Resources(member string, fn func(fhir.ResourceID) bool) error
 
+	// Newest returns the resource's newest version; ok is false if it never
+	// existed. Index may be left out.
+	Newest(id fhir.ResourceID) (v fhir.Version, ok bool, err error)
+
+	// Living calls fn for the newest version of each resource of the type that is
+	// not deleted, in the order of their ids, starting after the given id (empty:
+	// from the first), until fn returns false. Index may be left out.
+	Living(resourceType, afterID string, fn func(fhir.Version) bool) error
+
 	// Parked lists the parked roots.
 	Parked() ([]commit.Parked, error)
 

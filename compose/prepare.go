@@ -61,7 +61,10 @@ func (r *recomposer) settle(keys []string, sets map[string]*memberSet) ([]prepar
 		}
 		p := prepared{member: m, set: sets[m], batch: newBatch()}
 		if _, parked := r.w.parked[m]; parked {
-			p.set.whole = true
+			p.set.whole, p.batch.remake = true, true
+		}
+		if r.remake {
+			p.batch.remake = true
 		}
 		if at++; p.set.whole {
 			at += 3
@@ -138,7 +141,7 @@ func (r *recomposer) write(ctx context.Context, p *prepared) error {
 	for _, d := range p.newest {
 		r.e.putNewest(p.member, d.table, d.stored, d.now)
 	}
-	if failed, err := r.failed(p.member, p.err); failed || err != nil {
+	if failed, err := r.failed(ctx, p.member, p.err); failed || err != nil {
 		return err
 	}
 	if p.set.whole {
@@ -198,11 +201,26 @@ func (b *batch) take(e *engine, c composed, member string) error {
 	sum := sha256.Sum256(c.content)
 	copy(d.hash[:], sum[:])
 	if ok && !head.Deleted && head.Hash == d.hash && head.Member == member {
-		return nil
+		return b.again(e, c, member)
+	}
+	if d.tokens, err = e.tokens.of(c.id.Type, member, c.content); err != nil {
+		return err
 	}
 	d.encoded = encode(c.id.Type, c.content, head.Number+1, updatedAt(e.unit.Committed, head))
 	b.drafts = append(b.drafts, d)
 	return nil
+}
+
+// again makes the tokens of a resource that has not changed, if they are missing.
+func (b *batch) again(e *engine, c composed, member string) error {
+	if !b.remake || !e.tokens.has(c.id.Type, member) {
+		return nil
+	}
+	tokens, err := e.tokens.of(c.id.Type, member, c.content)
+	if err == nil {
+		b.tokens = append(b.tokens, commit.TokenSet{Resource: c.id, Member: member, Tokens: tokens})
+	}
+	return err
 }
 
 // newestDate is the newest date of one table in a member's record, as it was

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ func (w *world) rebuildFrom(t *testing.T, store *memStore, topic announced, rnd 
 			}
 			cfg.Feeds[source] = f
 		}
+		w.withTokens(&cfg.Config, store)
 		store.failAt = 0
 		if crashes > 0 {
 			crashes--
@@ -99,6 +101,9 @@ func TestRebuild(t *testing.T) {
 				got.Outbox != v.Outbox || string(got.Index) != string(v.Index) || got.Hash != v.Hash && !v.Deleted {
 				t.Fatalf("seed %d: version %d of %s came back as another", seed, v.Number, v.ResourceID)
 			}
+		}
+		if got, want := again.holdings(), store.holdings(); !maps.Equal(got, want) || len(want) == 0 {
+			t.Fatalf("seed %d: %d resources have tokens, or others than the %d that have to", seed, len(got), len(want))
 		}
 		w.drive(t, again, rnd, nil, never) // the rest of the log
 		w.check(t, again)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tributary-health/tributary/change"
+	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/compose/mapping"
 	"github.com/tributary-health/tributary/fhir"
 )
@@ -21,6 +22,9 @@ type recomposer struct {
 	w    *writer
 	e    *engine
 	gone []candidate
+	// remake has the tokens of what is composed as a whole made even if it has not
+	// changed.
+	remake bool
 }
 
 // candidate is a resource to be deleted unless it has become another member's.
@@ -65,6 +69,8 @@ type batch struct {
 	done   []composed // without content, for counting
 	order  []instance
 	alive  map[fhir.ResourceID]bool
+	remake bool              // the tokens of what has not changed are missing
+	tokens []commit.TokenSet // of these
 }
 
 func newBatch() *batch { return &batch{alive: make(map[fhir.ResourceID]bool)} }
@@ -80,6 +86,9 @@ func (r *recomposer) keep(ctx context.Context, b *batch) error {
 		if err := r.w.write(ctx, d); err != nil {
 			return err
 		}
+	}
+	for _, s := range b.tokens {
+		r.w.tokens(s)
 	}
 	for _, c := range b.gone {
 		if !b.alive[c.id] { // a row may have moved to another route of the same member
@@ -103,14 +112,21 @@ func (r *recomposer) addNewest(m string, s *memberSet) error {
 	return nil
 }
 
-// failed parks the root if err is a mapping's. It passes on any other error.
-func (r *recomposer) failed(root string, err error) (bool, error) {
+// failed parks the root if err is a mapping's. It passes on any other error. A
+// member that parks is found by none of its match tokens any more: what is known
+// of it may be wrong.
+func (r *recomposer) failed(ctx context.Context, root string, err error) (bool, error) {
 	var f *failure
-	if errors.As(err, &f) {
-		r.w.park(root, f.reason)
-		return true, nil
+	if !errors.As(err, &f) {
+		return false, err
 	}
-	return false, err
+	if _, already := r.w.parked[root]; !already || r.remake {
+		if err := r.w.withdraw(ctx, root); err != nil {
+			return false, err
+		}
+	}
+	r.w.park(root, f.reason)
+	return true, nil
 }
 
 // goneOf finds the stored resources that are not alive.
@@ -158,7 +174,7 @@ func (r *recomposer) reference(ctx context.Context, k refKey, instances []instan
 		if err == nil {
 			err = b.take(r.e, c, "")
 		}
-		if failed, err := r.failed(k.root(), err); failed || err != nil {
+		if failed, err := r.failed(ctx, k.root(), err); failed || err != nil {
 			return err
 		}
 	}

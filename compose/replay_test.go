@@ -53,6 +53,7 @@ func (w *world) replayInto(t *testing.T, store, order *memStore, rnd *rand.Rand,
 			}
 			cfg.Feeds[source] = f
 		}
+		w.withTokens(&cfg.Config, store)
 		if edit != nil {
 			edit(&cfg)
 		}
@@ -149,6 +150,9 @@ func sameStore(t *testing.T, seed uint64, got, want *memStore) {
 				t.Fatalf("seed %d: %s version %d is of commit %d, want %d", seed, id, v.Number, got.committed.versions[id][i].Commit, v.Commit)
 			}
 		}
+	}
+	if g, w := got.holdings(), want.holdings(); !maps.Equal(g, w) || len(g) == 0 {
+		t.Fatalf("seed %d: %d resources have tokens, or others than the %d that have to", seed, len(g), len(w))
 	}
 	for n, info := range want.committed.units {
 		if g := got.committed.units[n]; g == nil || g.Source != info.Source || g.Position != info.Position || !g.Committed.Equal(info.Committed) || !slices.Equal(g.Sources, info.Sources) {

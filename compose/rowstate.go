@@ -19,6 +19,7 @@ type engine struct {
 	schemas *schemas
 	sources map[string]*progress
 	skipped map[string]map[string]int64
+	tokens  *tokenMaker     // nil for none
 	unit    *unit           // where changes are recorded; nil for none
 	cache   *rowCache       // nil for none
 	renewed map[string]bool // sources of which a new snapshot is on its way

@@ -137,6 +137,9 @@ type extra struct {
 	// mapping's name for it.
 	Skipped map[string]map[string]int64 `json:"skipped,omitempty"`
 
+	// Tokens says which match tokens the store holds.
+	Tokens tokensMade `json:"tokens,omitzero"`
+
 	encoded int // schemas in Schemas
 }
 

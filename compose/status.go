@@ -13,6 +13,7 @@ import (
 type Status struct {
 	Number   commit.Number
 	Composed bool // everything is composed: no snapshot is open or waits for its composition
+	Matching bool // every match token is made, with Config's TokensID; false without one
 	Sources  []SourceStatus
 	// Skipped counts the rows that gave no resource, by "source.table" and the
 	// mapping's name for it.
@@ -41,7 +42,7 @@ func (w *Worker) Status() Status {
 
 // publish makes the status anew; what Status has given out stays as it is.
 func (w *Worker) publish() {
-	s := Status{Number: w.frontier.Number, Composed: w.extra.Composed, Skipped: make(map[string]map[string]int64)}
+	s := Status{Number: w.frontier.Number, Composed: w.extra.Composed, Matching: w.frontier.Matching > 0, Skipped: make(map[string]map[string]int64)}
 	for _, f := range w.freshness() {
 		p, snap := w.engine.sources[f.Source], &w.asm.sources[f.Source].snap
 		s.Sources = append(s.Sources, SourceStatus{

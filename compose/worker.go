@@ -71,8 +71,9 @@ func New(cfg Config) (*Worker, error) {
 		return nil, &Error{Op: "open", Err: ErrIndex, Hint: "make the store anew from log and topic: tributary replay --rebuild"}
 	}
 	w := &Worker{cfg: cfg, plan: p, extra: x, frontier: f, committed: time.Now(), retried: time.Now(), more: true}
+	made := w.openTokens()
 	w.engine = &engine{plan: p, state: newState(cfg.Store), schemas: schemas, sources: make(map[string]*progress), skipped: x.Skipped,
-		cache: newRowCache(cfg.CacheBytes), renewed: make(map[string]bool)}
+		cache: newRowCache(cfg.CacheBytes), renewed: make(map[string]bool), tokens: made}
 	w.engine.state.known.limit = knownHeads
 	for _, source := range cfg.Resnapshot {
 		w.engine.renewed[source] = true
@@ -196,6 +197,9 @@ func (w *Worker) poll(ctx context.Context) ([]Record, error) {
 			wait = idle
 		}
 	}
+	if w.makingTokens() && (wait < 0 || wait > betweenTokens) {
+		wait = betweenTokens
+	}
 	limited := ctx
 	if wait >= 0 {
 		var cancel context.CancelFunc
@@ -238,6 +242,9 @@ func (w *Worker) step(ctx context.Context) error {
 	}
 	if len(w.queue) == 0 && !w.extra.Composed && !w.asm.snapshotting() {
 		return w.composeAll(ctx)
+	}
+	if w.makingTokens() {
+		return w.makeTokens(ctx)
 	}
 	if w.extra.Composed && len(w.w.parked) > 0 && time.Since(w.retried) >= w.cfg.RetryEvery {
 		return w.retry(ctx)
@@ -358,6 +365,7 @@ func (w *Worker) nextFrontier() (commit.Frontier, error) {
 	f := commit.Frontier{
 		Number: w.w.number, Generation: w.frontier.Generation, Composed: w.frontier.Composed,
 		Sources: make(map[string]commit.Progress), Offsets: w.asm.offsets.snapshot(), Outbox: slices.Clone(w.w.outbox),
+		Matching: w.frontier.Matching,
 	}
 	maps.Copy(f.Sources, w.frontier.Sources)
 	for _, fresh := range w.asm.freshness() {

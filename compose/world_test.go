@@ -27,10 +27,13 @@ type world struct {
 	wb    *writer
 	log   *simLog
 	next  int
+
+	tokensID   string // empty: no tokens
+	tokenTypes []string
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
-	w := &world{set: loadMappings(t), rnd: rand.New(rand.NewPCG(seed, 1)), log: newSimLog()}
+	w := &world{set: loadMappings(t), rnd: rand.New(rand.NewPCG(seed, 1)), log: newSimLog(), tokensID: "key", tokenTypes: []string{"Patient", "MedicationDispense"}}
 	w.clock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	w.a, w.b = newSystem(w.set, "a", &w.clock), newSystem(w.set, "b", &w.clock)
 	w.wa = &writer{s: w.a, log: w.log, rnd: w.rnd}
@@ -130,6 +133,7 @@ func (w *world) drive(t testing.TB, store *memStore, rnd *rand.Rand, edit func(*
 			SpillDir: t.TempDir(), RetryEvery: time.Hour,
 			Feed: &simFeed{log: w.log, next: maps.Clone(store.Frontier().Offsets), rnd: rnd, batch: 30},
 		}
+		w.withTokens(&cfg, store)
 		if f := cfg.Feed.(*simFeed); f.next == nil {
 			f.next = make(map[tp]int64)
 		}

@@ -76,10 +76,10 @@ func (w *writer) breathe(ctx context.Context) error {
 // stage writes everything that waits, above the frontier.
 func (w *writer) stage(ctx context.Context) error {
 	batch := commit.Batch{Units: w.units}
-	if u := w.engine.unit; u != nil && len(u.Rows)+len(u.Versions)+len(u.Parked) > 0 {
+	if u := w.engine.unit; u != nil && len(u.Rows)+len(u.Versions)+len(u.Parked)+len(u.Tokens) > 0 {
 		piece := u.Unit
 		batch.Units = append(batch.Units, piece)
-		u.Rows, u.Versions, u.Parked = nil, nil, nil
+		u.Rows, u.Versions, u.Parked, u.Tokens = nil, nil, nil, nil
 		u.index = make(map[rowID]int)
 	}
 	if len(batch.Units) == 0 {
@@ -112,6 +112,7 @@ type draft struct {
 	hash    [16]byte
 	member  string // the member's Patient id
 	encoded *encoded
+	tokens  []commit.Token
 }
 
 // write makes the draft a version of the unit. A resource that moves from one
@@ -159,6 +160,9 @@ func (w *writer) version(ctx context.Context, d *draft) error {
 	w.count++
 	w.versions[u.Source]++
 	w.engine.state.bytes += len(v.Body) + len(v.Index)
+	if w.engine.tokens.has(d.id.Type, d.member) {
+		w.tokens(commit.TokenSet{Resource: d.id, Member: d.member, Tokens: d.tokens})
+	}
 	w.engine.state.putHead(d.id, commit.Head{Number: v.Number, Hash: v.Hash, Updated: v.Updated, Deleted: v.Deleted, Member: v.Member})
 	return w.breathe(ctx)
 }

@@ -16,12 +16,13 @@ const maxProblems = 20
 
 // Check reads the whole store and reports what contradicts itself: versions
 // missing or out of order, member entries and resources that do not agree,
-// outbox entries or commits missing. It names at most 20 problems. It may run
+// match tokens that do not agree with their resource's set, outbox entries or
+// commits missing. It names at most 20 problems. It may run
 // beside everything; what changes meanwhile is compared at the frontier of its
 // start. It does not judge bodies: verify recomputes those.
 func (db *DB) Check(ctx context.Context) error {
 	c := checker{ctx: ctx, db: db, state: db.state.Load()}
-	for _, part := range []func() error{c.log, c.resources, c.entries, c.outbox} {
+	for _, part := range []func() error{c.log, c.resources, c.entries, c.tokens, c.outbox} {
 		if err := part(); err != nil {
 			return fmt.Errorf("check store %s: %w", db.dir, err)
 		}
@@ -95,7 +96,7 @@ func (c *checker) log() error {
 	return err
 }
 
-// resources wants of each resource all versions from 1, in commit order.
+// resources wants of each resource all versions from the first, in commit order.
 func (c *checker) resources() error {
 	types := c.db.names.Load()
 	return c.walk(spaceCurrent, func(key, value []byte) error {
@@ -121,7 +122,7 @@ func (c *checker) resources() error {
 			next, newer = old.number-1, old.commit
 			return true, nil
 		})
-		if err == nil && next != 0 {
+		if err == nil && next != c.db.first-1 {
 			err = c.report("%s: version %d is missing", id, next)
 		}
 		if err == nil && current.commit <= c.state.number() {

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(appendParked(nil, &commit.Parked{Since: time.Unix(5, 0), Reason: "r"}))
 	f.Add(appendAnnounced(nil, 2, &v, 9))
 	f.Add(appendText(nil, "a\x00b"))
+	f.Add(appendTokens(nil, &tokens{member: "m", held: []held{{commit.Token{1}, 3}, {commit.Token{2}, 300}}}))
+	f.Add(tokenKey(nil, commit.Token{1}, "m", 4, "a\x00b", 300))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := decodeVersion(b); err == nil {
 			c, err := versionCommit(b)
@@ -60,6 +63,18 @@ func FuzzRecords(f *testing.F) {
 		_, _ = decodeAnnounced(b)
 		_, _ = decodeFrontier(b, func(uint16) string { return "t" })
 		_, _, _ = cutText(b)
+		_, _ = decodeRemoved(b)
+		if s, err := decodeTokens(b); err == nil {
+			again, err := decodeTokens(appendTokens(nil, &s))
+			if err != nil || again.member != s.member || !slices.Equal(again.held, s.held) {
+				t.Fatalf("tokens: %+v, %+v, %v", s, again, err)
+			}
+		}
+		if k, err := cutTokenKey(b); err == nil && b[0] == spaceToken {
+			if again := tokenKey(nil, k.token, string(k.member), k.kind, string(k.id), k.added); !bytes.Equal(again, b) {
+				t.Fatalf("token key %x came back as %x", b, again)
+			}
+		}
 	})
 }
 

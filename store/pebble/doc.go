@@ -9,6 +9,8 @@
 //
 //	space     key                             value                              example
 //	A meta    name                            text                               Aformat -> 1
+//	B tokens  type, id                        member, its tokens, since when     B Patient, x7k2 -> x7k2, [9f.. 3]
+//	T token   token, member|, type, id|, ^added   commit that removed it, or 0   T 9f.., x7k2|, Patient, x7k2|, ^3 -> 17
 //	N name    kind, text                      two-byte number                    N t MedicationRequest -> 0004
 //	F         -                               frontier but Extra                 F -> 17, generation, offsets, outbox
 //	X         -                               frontier's Extra                   X -> table schemas
@@ -36,10 +38,12 @@
 //     or a tombstone when it was deleted or moved away. An entry at or below the
 //     view's number says what the view must show. One above it says only that
 //     the resource may have been there: C and H decide.
+//   - T only grows, too. A token that is taken from a resource keeps its entry,
+//     which says with which commit. One that comes back gets another.
 //   - S only grows. A posting above the view's number is given out only if the
 //     resource lived then; and candidates are checked by the caller anyway.
 //
-// R, E and K belong to composition, which reads its own writes; no view shows
+// B, R, E and K belong to composition, which reads its own writes; no view shows
 // them.
 //
 // # How a staged piece is undone

@@ -30,11 +30,12 @@ func unit(n uint64, size int) commit.Batch {
 	v.ResourceID, v.Number, v.Member = claim, n, "m"
 	v.Body = []byte(fmt.Sprintf("%d %s", n, strings.Repeat("x", size)))
 	row := commit.Row{Route: "1", Key: fmt.Sprint(n), Body: v.Body}
-	return commit.Batch{Units: []commit.Unit{{Number: commit.Number(n), Rows: []commit.Row{row}, Versions: []commit.Version{v}, Count: 1}}}
+	tokens := commit.TokenSet{Resource: claim, Member: "m", Tokens: []commit.Token{{byte(n), byte(n >> 8)}}}
+	return commit.Batch{Units: []commit.Unit{{Number: commit.Number(n), Rows: []commit.Row{row}, Versions: []commit.Version{v}, Tokens: []commit.TokenSet{tokens}, Count: 1}}}
 }
 
 func at(n uint64) commit.Frontier {
-	return commit.Frontier{Number: commit.Number(n), Outbox: []uint64{n}}
+	return commit.Frontier{Number: commit.Number(n), Outbox: []uint64{n}, Matching: 1}
 }
 
 // write writes the next unit, every third one staged first.
@@ -61,6 +62,10 @@ func check(t *testing.T, db *pebble.DB, n uint64) {
 		got, ok, err := v.Read(claim)
 		if err != nil || !ok || !strings.HasPrefix(string(got.Body), fmt.Sprint(i, " ")) {
 			t.Fatalf("at %d of %d: %v %v", i, n, ok, err)
+		}
+		held := 0
+		if err := v.Holders(commit.Token{byte(i), byte(i >> 8)}, func(string) bool { held++; return true }); err != nil || held != 1 {
+			t.Fatalf("at %d of %d: its token is held by %d: %v", i, n, held, err)
 		}
 	}
 	if err := db.Check(ctx); err != nil {

@@ -86,6 +86,9 @@ func appendFrontier(dst []byte, f *commit.Frontier, topic func(string) (uint16, 
 	for _, n := range f.Outbox {
 		dst = binary.AppendUvarint(dst, n)
 	}
+	if f.Matching != 0 { // last and left out if zero: stores from before it had none
+		dst = binary.AppendUvarint(dst, uint64(f.Matching))
+	}
 	return dst, nil
 }
 
@@ -120,6 +123,9 @@ func decodeFrontier(b []byte, topic func(uint16) string) (commit.Frontier, error
 	}
 	for range r.count() {
 		f.Outbox = append(f.Outbox, r.uvarint())
+	}
+	if len(r.b) > 0 {
+		f.Matching = commit.Number(r.uvarint())
 	}
 	return f, r.done("frontier")
 }

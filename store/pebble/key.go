@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/store"
 )
 
 // The key spaces; the package comment says what each holds.
 const (
 	spaceMeta     = 'A'
+	spaceTokens   = 'B'
 	spaceCurrent  = 'C'
 	spaceOf       = 'E'
 	spaceFrontier = 'F'
@@ -22,6 +24,7 @@ const (
 	spaceMark     = 'P'
 	spaceRow      = 'R'
 	spacePosting  = 'S'
+	spaceToken    = 'T'
 	spaceUndo     = 'U'
 	spaceExtra    = 'X'
 )
@@ -148,6 +151,21 @@ func outboxKey(dst []byte, partition int32, number uint64) []byte {
 
 func markKey(dst []byte, partition int32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, spaceMark), uint32(partition))
+}
+
+func tokensKey(dst []byte, kind uint16, id string) []byte {
+	return append(appendName(dst, spaceTokens, kind), id...)
+}
+
+func tokenPrefix(dst []byte, t commit.Token) []byte {
+	return append(append(dst, spaceToken), t[:]...)
+}
+
+// tokenKey sorts what was added later first.
+func tokenKey(dst []byte, t commit.Token, member string, kind uint16, id string, added uint64) []byte {
+	dst = appendText(tokenPrefix(dst, t), member)
+	dst = appendText(binary.BigEndian.AppendUint16(dst, kind), id)
+	return binary.BigEndian.AppendUint64(dst, ^added)
 }
 
 // numberKey is the form of L and U.

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,11 +18,12 @@ import (
 )
 
 // format is the version of the key and value layout; Open refuses others.
-const format = "1"
+const format = "2"
 
 var (
 	keyFormat     = []byte{spaceMeta, 'f', 'o', 'r', 'm', 'a', 't'}
 	keyGeneration = []byte{spaceMeta, 'g', 'e', 'n', 'e', 'r', 'a', 't', 'i', 'o', 'n'}
+	keyFirst      = []byte{spaceMeta, 'f', 'i', 'r', 's', 't'}
 	keyFrontier   = []byte{spaceFrontier}
 	keyExtra      = []byte{spaceExtra}
 )
@@ -38,6 +40,7 @@ type DB struct {
 	wedged atomic.Bool
 
 	generation string
+	first      uint64 // number of a resource's first version
 	names      atomic.Pointer[names]
 	state      atomic.Pointer[state]
 
@@ -65,7 +68,7 @@ type DB struct {
 // directory is locked until Close.
 func Open(dir string, opts Options) (*DB, error) {
 	opts = opts.withDefaults()
-	db := &DB{dir: dir, fault: newFault(), published: map[int32]uint64{}, dropped: map[int32]uint64{}}
+	db := &DB{dir: dir, first: opts.FirstVersion, fault: newFault(), published: map[int32]uint64{}, dropped: map[int32]uint64{}}
 	if err := makeDir(opts.FS, dir); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -187,6 +190,23 @@ func (db *DB) loadMeta() error {
 		return err
 	}
 	db.generation = string(generation)
+	return db.loadFirst()
+}
+
+// loadFirst takes over where the store's versions begin; 1 if it does not say.
+func (db *DB) loadFirst() error {
+	first, err := db.get(keyFirst)
+	if err != nil {
+		return err
+	}
+	db.first = 1
+	if first == nil {
+		return nil
+	}
+	if len(first) != 8 || beUint64(first) == 0 {
+		return fmt.Errorf("number of the first version is malformed: %w", store.ErrCorrupt)
+	}
+	db.first = beUint64(first)
 	return nil
 }
 
@@ -209,6 +229,7 @@ func (db *DB) create() error {
 	if err := errors.Join(
 		b.Set(keyFormat, []byte(format), nil),
 		b.Set(keyGeneration, []byte(db.generation), nil),
+		b.Set(keyFirst, binary.BigEndian.AppendUint64(nil, db.first), nil),
 	); err != nil {
 		return err
 	}

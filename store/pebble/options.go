@@ -22,6 +22,12 @@ type Options struct {
 	// row were measured fourteen times slower.
 	MemTableBytes int64
 
+	// FirstVersion is the number of every resource's first version, for a new
+	// store; 1 if zero. One that is there keeps its own. A store that takes the
+	// place of another begins above it, so that no version number means two
+	// contents.
+	FirstVersion uint64
+
 	// FS is the file system; nil is the operating system's. Tests put one here
 	// that fails or forgets.
 	FS vfs.FS
@@ -32,12 +38,19 @@ const (
 	defaultMemTable = 128 << 20
 )
 
+// ClientStore returns options for one of many small stores in a process: what a
+// client may see of a base store. Memory is taken as it is used.
+func ClientStore() Options { return Options{CacheBytes: 16 << 20, MemTableBytes: 16 << 20} }
+
 func (o Options) withDefaults() Options {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCache
 	}
 	if o.MemTableBytes <= 0 {
 		o.MemTableBytes = defaultMemTable
+	}
+	if o.FirstVersion == 0 {
+		o.FirstVersion = 1
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -50,6 +63,7 @@ func (o Options) withDefaults() Options {
 func (o Options) engineOptions(fault *fault) *engine.Options {
 	e := &engine.Options{
 		FormatMajorVersion: engine.FormatNewest,
+		Comparer:           order,
 		// Pebble takes the memtable's memory out of the cache.
 		CacheSize:                   o.CacheBytes + o.MemTableBytes,
 		MemTableSize:                uint64(o.MemTableBytes),

@@ -94,6 +94,12 @@ const dropEvery = 4096
 // or below the mark changes nothing. It is not synced: a mark that a power loss
 // takes back is found again in the topic. It may be called from any goroutine.
 func (db *DB) Published(ctx context.Context, partition int32, number uint64) error {
+	return db.publish(ctx, partition, number, number)
+}
+
+// publish marks the entries up to number as published; those up to droppable,
+// which is not above it, may be dropped.
+func (db *DB) publish(ctx context.Context, partition int32, number, droppable uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -107,9 +113,9 @@ func (db *DB) Published(ctx context.Context, partition int32, number uint64) err
 	}
 	b := db.eng.NewBatch()
 	err := b.Set(markKey(nil, partition), binary.BigEndian.AppendUint64(nil, number), nil)
-	drop := number-db.dropped[partition] >= dropEvery
+	drop := droppable >= db.dropped[partition]+dropEvery
 	if drop {
-		err = errors.Join(err, b.DeleteRange(outboxKey(nil, partition, db.dropped[partition]), outboxKey(nil, partition, number+1), nil))
+		err = errors.Join(err, b.DeleteRange(outboxKey(nil, partition, db.dropped[partition]), outboxKey(nil, partition, droppable+1), nil))
 	}
 	if err != nil {
 		return errors.Join(err, b.Close())
@@ -119,7 +125,7 @@ func (db *DB) Published(ctx context.Context, partition int32, number uint64) err
 	}
 	db.published[partition] = number
 	if drop {
-		db.dropped[partition] = number
+		db.dropped[partition] = droppable
 	}
 	return nil
 }

@@ -47,6 +47,32 @@ func (db *DB) each(lower, upper []byte, fn func(key, value []byte) (bool, error)
 	return it.Error()
 }
 
+// group is each for the keys of lower's group from lower on. Whole levels of the
+// store that have none of them are passed over.
+func (db *DB) group(lower []byte, fn func(key, value []byte) (bool, error)) (err error) {
+	it, err := db.eng.NewIter(&engine.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	return eachOf(it, lower, fn)
+}
+
+// eachOf calls fn for the keys of lower's group from lower on, until it returns
+// false.
+func eachOf(it *engine.Iterator, lower []byte, fn func(key, value []byte) (bool, error)) error {
+	for it.SeekPrefixGE(lower); it.Valid(); it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if more, err := fn(it.Key(), v); err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
 // Frontier returns the frontier as of the last Commit; the caller may keep and
 // change it. It may be called from any goroutine.
 func (db *DB) Frontier() commit.Frontier { return cloneFrontier(db.state.Load().frontier) }
@@ -110,7 +136,7 @@ func (db *DB) Rows(table change.Table, route string, fn func(key string, body []
 	}
 	prefix := rowPrefix(nil, n, route)
 	var bodies arena
-	err := db.each(prefix, after(prefix), func(key, body []byte) (bool, error) {
+	err := db.group(prefix, func(key, body []byte) (bool, error) {
 		return fn(string(key[len(prefix):]), bodies.copy(body)), nil
 	})
 	if err != nil {
@@ -205,7 +231,7 @@ func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
 func (db *DB) Resources(member string, fn func(fhir.ResourceID) bool) error {
 	types := db.names.Load()
 	prefix := ofPrefix(nil, member)
-	err := db.each(prefix, after(prefix), func(key, _ []byte) (bool, error) {
+	err := db.group(prefix, func(key, _ []byte) (bool, error) {
 		rest := key[len(prefix):]
 		if len(rest) < 2 {
 			return false, fmt.Errorf("key of a member's resource is malformed: %w", store.ErrCorrupt)

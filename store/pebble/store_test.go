@@ -1,6 +1,7 @@
 package pebble_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -23,6 +24,9 @@ func (s tested) At(number uint64) (storetest.View, error) {
 	}
 	return v, nil
 }
+
+// Close checks what the suite has made, with whatever is staged.
+func (s tested) Close() error { return errors.Join(s.Check(ctx), s.DB.Close()) }
 
 func open(t testing.TB, dir string) storetest.Store {
 	t.Helper()

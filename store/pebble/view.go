@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -110,11 +111,10 @@ func (v *View) History(id fhir.ResourceID, before uint64, fn func(fhir.Version) 
 			return nil
 		}
 	}
-	prefix := historyPrefix(nil, kind, id.ID)
 	var room arena
 	// Version before-1 has the next key after before's.
 	lower := append(historyKey(nil, kind, id.ID, before), 0)
-	err = v.db.each(lower, after(prefix), func(_, value []byte) (bool, error) {
+	err = v.db.group(lower, func(_, value []byte) (bool, error) {
 		old, err := decodeVersion(room.copy(value))
 		return err == nil && fn(old.fhir(id)), err
 	})
@@ -135,18 +135,23 @@ func (v *View) Scan(resourceType, member string, all bool, afterMember, afterID 
 	}
 	space := appendName(nil, spaceMember, kind)
 	lower, upper := space, after(space)
-	if !all || member != "" {
+	one := !all || member != ""
+	if one {
 		lower = memberPrefix(nil, kind, member)
 		upper = after(lower)
 	}
+	group := lower
 	if afterMember != "" || afterID != "" {
 		if from := append(memberKey(nil, kind, afterMember, afterID), 0); string(from) > string(lower) {
 			lower = from
 		}
 	}
+	if one && !bytes.HasPrefix(lower, group) {
+		return nil // it is to start after all of the member's
+	}
 	var room arena
 	var in string // the member of the entries before
-	err := v.db.each(lower, upper, func(key, value []byte) (bool, error) {
+	entries := func(key, value []byte) (bool, error) {
 		text, id, err := cutText(key[len(space):])
 		if err != nil {
 			return false, err
@@ -163,7 +168,13 @@ func (v *View) Scan(resourceType, member string, all bool, afterMember, afterID 
 			return true, err
 		}
 		return fn(out), nil
-	})
+	}
+	var err error
+	if one {
+		err = v.db.group(lower, entries)
+	} else {
+		err = v.db.each(lower, upper, entries)
+	}
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", resourceType, err)
 	}
@@ -280,7 +291,7 @@ func (db *DB) historyAt(kind uint16, id string, number uint64) (version, bool, e
 	var ok bool
 	var newer uint64 // the last version seen, which is too new
 	seen := 0
-	err := db.each(prefix, after(prefix), func(_, value []byte) (more bool, err error) {
+	err := db.group(prefix, func(_, value []byte) (more bool, err error) {
 		written, err := versionCommit(value)
 		if err != nil {
 			return false, err
@@ -295,10 +306,10 @@ func (db *DB) historyAt(kind uint16, id string, number uint64) (version, bool, e
 		seen++
 		return seen < nearby, err
 	})
-	if err != nil || ok || newer <= 1 {
+	if err != nil || ok || newer <= db.first {
 		return found, ok, err
 	}
-	low, high := uint64(1), newer // the first too new one is in [low, high]
+	low, high := db.first, newer // the first too new one is in [low, high]
 	for low < high {
 		mid := low + (high-low)/2
 		v, ok, err := db.versionNumbered(kind, id, mid)
@@ -314,7 +325,7 @@ func (db *DB) historyAt(kind uint16, id string, number uint64) (version, bool, e
 			low = mid + 1
 		}
 	}
-	if low == 1 {
+	if low == db.first {
 		return version{}, false, nil
 	}
 	return db.versionNumbered(kind, id, low-1)

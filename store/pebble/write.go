@@ -119,6 +119,9 @@ func (w *writer) frontier(f *commit.Frontier) error {
 			return fmt.Errorf("frontier's outbox number of partition %d is %d, but the last written is %d: %w", p, got, want, store.ErrOrder)
 		}
 	}
+	if f.Matching > f.Number {
+		return fmt.Errorf("frontier's match index is whole from %d on, above it: %w", f.Matching, store.ErrOrder)
+	}
 	value, err := appendFrontier(w.value[:0], f, func(topic string) (uint16, error) { return w.name(nameTopic, topic) })
 	if err != nil {
 		return err

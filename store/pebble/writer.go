@@ -19,6 +19,7 @@ import (
 type room struct {
 	key, value []byte
 	newest     map[fhir.ResourceID]newest
+	sets       map[fhir.ResourceID]tokens // that this batch has written already
 }
 
 // newest is a version that this batch has written already.
@@ -43,6 +44,7 @@ func (db *DB) newWriter(staged bool) *writer {
 	w := &writer{db: db, batch: db.eng.NewBatch(), names: db.names.Load(), top: db.top, outbox: slices.Clone(db.outbox), room: db.room}
 	if w.newest == nil {
 		w.newest = map[fhir.ResourceID]newest{}
+		w.sets = map[fhir.ResourceID]tokens{}
 	}
 	if staged {
 		w.undo = &undoList{seen: map[string]struct{}{}}
@@ -61,6 +63,7 @@ func (w *writer) release() {
 		w.newest = nil
 	}
 	clear(w.newest)
+	clear(w.sets)
 	if cap(w.value) > maxRoom {
 		w.value = nil
 	}
@@ -131,6 +134,11 @@ func (w *writer) unit(u *commit.Unit) error {
 			return fmt.Errorf("parked root: %w", err)
 		}
 	}
+	for i := range u.Tokens {
+		if err := w.tokens(&u.Tokens[i], u.Number); err != nil {
+			return fmt.Errorf("match tokens of %s: %w", u.Tokens[i].Resource, err)
+		}
+	}
 	w.key = numberKey(w.key[:0], spaceLog, uint64(u.Number))
 	w.value = appendInfo(w.value[:0], u)
 	return w.set(w.key, w.value, true)
@@ -198,8 +206,8 @@ func (w *writer) supersede(v *commit.Version, kind uint16) (old before, exists b
 		w.key = currentKey(w.key[:0], kind, v.ID)
 		value, closer, err := w.db.eng.Get(w.key)
 		if errors.Is(err, engine.ErrNotFound) {
-			if v.Number != 1 {
-				return old, false, fmt.Errorf("there is no version before it: %w", store.ErrOrder)
+			if v.Number != w.db.first {
+				return old, false, fmt.Errorf("there is no version before it, and the first is %d: %w", w.db.first, store.ErrOrder)
 			}
 			return old, false, nil
 		}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -38,6 +39,9 @@ func compareState(t testing.TB, s Store, m *model) {
 	}
 	for _, member := range members {
 		compareResources(t, s, m, member)
+	}
+	for _, kind := range types {
+		compareLiving(t, s, m, kind)
 	}
 	compareParked(t, s, m)
 }
@@ -94,8 +98,18 @@ func compareHead(t testing.TB, s Store, m *model, id fhir.ResourceID) {
 	want, wantOK := m.head(id)
 	equal(t, "Head ok of "+id.String(), ok, wantOK)
 	if ok {
+		compareNewest(t, s, id, want)
 		equal(t, "Head "+id.String(), head, commit.Head{Number: want.Number, Hash: want.Hash, Updated: want.Updated, Deleted: want.Deleted, Member: want.Member})
 	}
+}
+
+func compareNewest(t testing.TB, s Store, id fhir.ResourceID, want commit.Version) {
+	t.Helper()
+	got, ok, err := s.Newest(id)
+	must(t, err)
+	equal(t, "Newest ok of "+id.String(), ok, true)
+	want.Index = nil
+	equal(t, "Newest "+id.String(), got, want.Version)
 }
 
 func compareResources(t testing.TB, s Store, m *model, member string) {
@@ -114,6 +128,27 @@ func compareResources(t testing.TB, s Store, m *model, member string) {
 		return true
 	}))
 	equal(t, "Resources", got, want)
+}
+
+func compareLiving(t testing.TB, s Store, m *model, kind string) {
+	t.Helper()
+	var want []fhir.Version
+	for id := range m.versions {
+		if v, _ := m.head(id); id.Type == kind && !v.Deleted {
+			v.Index = nil
+			want = append(want, v.Version)
+		}
+	}
+	slices.SortFunc(want, func(a, b fhir.Version) int { return strings.Compare(a.ID, b.ID) })
+	for i := range len(want) + 1 {
+		after := ""
+		if i > 0 {
+			after = want[i-1].ID
+		}
+		var got []fhir.Version
+		must(t, s.Living(kind, after, func(v fhir.Version) bool { got = append(got, v); return len(got) < 3 }))
+		equal(t, fmt.Sprintf("Living %s after %q", kind, after), got, want[i:min(i+3, len(want))])
+	}
 }
 
 func compareParked(t testing.TB, s Store, m *model) {
@@ -157,12 +192,29 @@ func compareView(t testing.TB, s Store, m *model, r *rand.Rand, number uint64) {
 	} else {
 		equal(t, "Freshness"+at, v.Freshness(), []change.Freshness{m.frontier.Sources["emr"].Freshness, m.frontier.Sources["pharmacy"].Freshness})
 	}
+	compareHolders(t, v, m, at)
 	for _, kind := range types {
 		for _, id := range ids {
 			compareVersions(t, v, m, r, fhir.ResourceID{Type: kind, ID: id}, at)
 		}
 		compareScans(t, v, m, r, kind, at)
 		comparePostings(t, v, m, r, kind, at)
+	}
+}
+
+func compareHolders(t testing.TB, v View, m *model, at string) {
+	t.Helper()
+	for _, token := range tokens {
+		var got []string
+		err := v.Holders(token, func(member string) bool { got = append(got, member); return true })
+		if whole := uint64(m.frontier.Matching); whole == 0 || v.Number() < whole {
+			if !errors.Is(err, commit.ErrMatching) || len(got) > 0 {
+				t.Fatalf("Holders%s of an index that is whole from %d on: %v, %q", at, whole, err, got)
+			}
+			continue
+		}
+		must(t, err)
+		equal(t, fmt.Sprintf("Holders of %x%s", token, at), got, m.holders(token, v.Number()))
 	}
 }
 

@@ -24,6 +24,7 @@ var (
 	keys    = []string{"1", "10", "2", "a\x1fb", "\x00", "a\x00\x01", "", "\xff"}
 	routes  = []string{"", "1", "10", "1\x00", "1\x00\x01", "2", "\xff"}
 	tables  = []change.Table{{Source: "emr", Name: "t"}, {Source: "emr", Name: "t.u"}, {Source: "emr.t", Name: "u"}, {Source: "pharmacy", Name: "t"}}
+	tokens  = []commit.Token{{}, {1}, {1, 0, 1}, {15: 1}, {0xff}, {0: 0xff, 15: 0xff}}
 	roots   = []string{"a", "b", "emr.t/1"}
 	epoch   = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 )
@@ -88,6 +89,7 @@ func frontier(r *rand.Rand, m *model, number uint64) commit.Frontier {
 		Sources:    map[string]commit.Progress{},
 		Offsets:    map[commit.TopicPartition]int64{},
 		Extra:      []byte(fmt.Sprintf("extra %d", number/5)),
+		Matching:   commit.Number(min(number, 2)),
 	}
 	for p := range m.outbox {
 		f.Outbox = append(f.Outbox, uint64(len(m.outbox[p])))
@@ -101,6 +103,9 @@ func frontier(r *rand.Rand, m *model, number uint64) commit.Frontier {
 		for q := range int32(partitions) {
 			f.Offsets[commit.TopicPartition{Topic: "cdc." + name + ".t", Partition: q}] = int64(number)*10 + int64(q)
 		}
+	}
+	if r.IntN(12) == 0 {
+		f.Matching = 0
 	}
 	return f
 }
@@ -145,6 +150,13 @@ func unit(r *rand.Rand, m *model, number uint64, sequence *uint32, size int) com
 			Root: pick(r, roots), Since: f.Committed, Attempts: r.IntN(5),
 			Reason: "compose claim.status of t", Cleared: r.IntN(3) == 0,
 		})
+	}
+	for range r.IntN(size) {
+		s := commit.TokenSet{Resource: fhir.ResourceID{Type: pick(r, types), ID: pick(r, ids)}, Member: pick(r, members)}
+		for range r.IntN(len(tokens)) {
+			s.Tokens = append(s.Tokens, pick(r, tokens))
+		}
+		u.Tokens = append(u.Tokens, s)
 	}
 	return u
 }

@@ -23,6 +23,7 @@ type model struct {
 	rows     map[rowID][]byte
 	versions map[fhir.ResourceID][]commit.Version
 	parked   map[string]commit.Parked
+	tokens   map[fhir.ResourceID][]tokensAt
 	infos    []commit.Info // number n at n-1
 	outbox   [partitions][]commit.Version
 	frontier commit.Frontier
@@ -33,6 +34,7 @@ func newModel() *model {
 		rows:     map[rowID][]byte{},
 		versions: map[fhir.ResourceID][]commit.Version{},
 		parked:   map[string]commit.Parked{},
+		tokens:   map[fhir.ResourceID][]tokensAt{},
 		frontier: commit.Frontier{Outbox: make([]uint64, partitions)},
 	}
 }
@@ -45,6 +47,10 @@ func (m *model) clone() *model {
 		c.versions[id] = slices.Clip(vs)
 	}
 	c.parked = maps.Clone(m.parked)
+	c.tokens = maps.Clone(m.tokens)
+	for id, sets := range c.tokens {
+		c.tokens[id] = slices.Clip(sets)
+	}
 	c.infos = slices.Clip(m.infos)
 	for p := range c.outbox {
 		c.outbox[p] = slices.Clip(m.outbox[p])
@@ -75,12 +81,39 @@ func (m *model) apply(u commit.Unit) {
 			m.parked[p.Root] = p
 		}
 	}
+	for _, s := range u.Tokens {
+		m.tokens[s.Resource] = append(m.tokens[s.Resource], tokensAt{u.Number, s})
+	}
 	info := commit.Info{Number: u.Number, Source: u.Source, Position: u.Position, Committed: u.Committed, Count: u.Count, Sources: u.Sources}
 	if int(u.Number) > len(m.infos) {
 		m.infos = append(m.infos, info)
 	} else {
 		m.infos = append(slices.Clone(m.infos[:u.Number-1]), info)
 	}
+}
+
+// tokensAt is a token set with the commit that it came with.
+type tokensAt struct {
+	number commit.Number
+	commit.TokenSet
+}
+
+// holders lists the members that hold the token at a commit number, sorted.
+func (m *model) holders(t commit.Token, number uint64) []string {
+	var all []string
+	for _, sets := range m.tokens {
+		var last commit.TokenSet
+		for _, s := range sets {
+			if uint64(s.number) <= number {
+				last = s.TokenSet
+			}
+		}
+		if slices.Contains(last.Tokens, t) && !slices.Contains(all, last.Member) {
+			all = append(all, last.Member)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // head returns the resource's newest version.

@@ -24,6 +24,8 @@ type Store interface {
 	Routes(table change.Table, fn func(route string) bool) error
 	Head(id fhir.ResourceID) (head commit.Head, ok bool, err error)
 	Resources(member string, fn func(fhir.ResourceID) bool) error
+	Newest(id fhir.ResourceID) (v fhir.Version, ok bool, err error)
+	Living(resourceType, afterID string, fn func(fhir.Version) bool) error
 	Parked() ([]commit.Parked, error)
 	Stage(ctx context.Context, b commit.Batch) error
 	Commit(ctx context.Context, b commit.Batch, f commit.Frontier) error
@@ -50,6 +52,7 @@ type View interface {
 	Histories(resourceType string, fn func(id fhir.ResourceID, versions []fhir.Version) bool) error
 	Scan(resourceType, member string, all bool, afterMember, afterID string, fn func(v fhir.Version) bool) error
 	Postings(resourceType, param string, low, high []byte, fn func(member, id string) bool) error
+	Holders(t commit.Token, fn func(member string) bool) error
 	Freshness() []change.Freshness
 	Committed() time.Time
 	Close() error
@@ -74,6 +77,11 @@ func Run(t *testing.T, open Opener) {
 		{"GroupOfUnits", testGroup},
 		{"MoveBetweenMembers", testMove},
 		{"Rows", testRows},
+		{"Tokens", testTokens},
+		{"TokensOfNobody", testTokensOfNobody},
+		{"TokensStagedAreInvisible", testTokensStaged},
+		{"TokensOfAnIndexThatIsNotWhole", testTokensNotWhole},
+		{"TooManyTokens", testTooManyTokens},
 		{"Changed", testChanged},
 		{"Published", testPublished},
 		{"Generation", testGeneration},
