@@ -45,8 +45,9 @@ type Hooks struct {
 
 // Config says what is published where. Zero numbers mean the defaults.
 type Config struct {
-	Outbox     Outbox
-	Topic      Topic
+	Outbox Outbox
+	Topic  Topic
+
 	Generation string        // the store's, for a Topic that is Generations
 	Partitions int32         // of the change topic; 4
 	Records    int           // most records of one Append; 500
@@ -54,7 +55,15 @@ type Config struct {
 	Units      int           // most source transactions of one Transact, when there is more than one to publish; 1,000
 	MinDelay   time.Duration // before the first retry; 100 ms
 	MaxDelay   time.Duration // between later ones; 10 s
-	Hooks      Hooks
+
+	// Disclose, if set, is told of the records that are about to be sent, and
+	// returns when that is on the record, durably. After an error none of them is
+	// sent; it is called again, as when the topic failed. Records that were
+	// disclosed and not sent are disclosed again: at least once, always before. In
+	// a Transact it is called from within; it MUST NOT keep or change the records.
+	Disclose func(ctx context.Context, partition int32, records []Record) error
+
+	Hooks Hooks
 }
 
 func (c Config) withDefaults() Config {
@@ -187,6 +196,9 @@ func (p *Publisher) step(ctx context.Context, partition int32) (int, error) {
 	if err != nil || len(batch) == 0 {
 		return 0, err
 	}
+	if err := p.disclose(ctx, partition, batch); err != nil {
+		return 0, err
+	}
 	if err := p.cfg.Topic.Append(ctx, partition, batch); err != nil {
 		return 0, topicError{fmt.Errorf("append %d records after number %d: %w", len(batch), at.last, err)}
 	}
@@ -198,6 +210,17 @@ func (p *Publisher) step(ctx context.Context, partition int32) (int, error) {
 		p.cfg.Hooks.Published(partition, last, len(batch))
 	}
 	return len(batch), nil
+}
+
+// disclose says what is about to be sent. Its failure is worth another try.
+func (p *Publisher) disclose(ctx context.Context, partition int32, records []Record) error {
+	if p.cfg.Disclose == nil || len(records) == 0 {
+		return nil
+	}
+	if err := p.cfg.Disclose(ctx, partition, records); err != nil {
+		return topicError{fmt.Errorf("put %d records on the record before they are sent: %w", len(records), err)}
+	}
+	return nil
 }
 
 // resume asks the topic for its last number, which decides, and checks it

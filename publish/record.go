@@ -21,7 +21,7 @@ const (
 	HeaderCount      = "tributary-count"      // the unit's versions, over all partitions
 	HeaderSource     = "tributary-source"     // whose transaction it was; empty for the first composition
 	HeaderPosition   = "tributary-position"   // the transaction's; empty when there is none
-	HeaderPositions  = "tributary-positions"  // how far every source was applied: "emr=1.9.0,pharmacy=1.4.0"
+	HeaderPositions  = "tributary-positions"  // how far every source was applied: "emr=1.9.0,pharmacy=1.4.0"; empty in a client's own topic
 	HeaderCommitted  = "tributary-committed"  // the source's commit time, RFC 3339 with microseconds
 	HeaderSynthetic  = "tributary-synthetic"  // whether it was made to test the flow
 )
@@ -67,9 +67,11 @@ func NewRecord(number uint64, a *commit.Announcement) Record {
 func decimal(n uint64) string { return strconv.FormatUint(n, 10) }
 
 func positions(sources []change.Freshness) string {
-	parts := make([]string, len(sources))
+	var parts []string
 	for i := range sources {
-		parts[i] = sources[i].Source + "=" + sources[i].Position.String()
+		if !sources[i].Position.IsZero() {
+			parts = append(parts, sources[i].Source+"="+sources[i].Position.String())
+		}
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ",")

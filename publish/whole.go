@@ -62,7 +62,7 @@ func (p *Publisher) transact(ctx context.Context, topic Transactional) (int, err
 	err = topic.Transact(ctx, func(write func(int32, Record) error) error {
 		for partition := range p.cfg.Partitions {
 			reached[partition] = p.parts[partition].last
-			n, err := p.writeThrough(partition, last, cut, &reached[partition], write)
+			n, err := p.writeThrough(ctx, partition, last, cut, &reached[partition], write)
 			total += n
 			if errors.As(err, new(topicError)) {
 				return err
@@ -153,47 +153,88 @@ func through(heads []head, units int) (last commit.Number, cut bool) {
 	return last, false
 }
 
-// writeThrough writes the partition's entries up to the unit: those that were read
-// ahead, and, unless the unit is cut, all others.
-func (p *Publisher) writeThrough(partition int32, last commit.Number, cut bool, reached *uint64, write func(int32, Record) error) (written int, err error) {
-	put := func(number uint64, r Record) error {
-		if err := write(partition, r); err != nil {
-			return topicError{err}
-		}
-		*reached = number
-		written++
+// chunk is what is disclosed and then written of one partition at a time.
+type chunk struct {
+	p         *Publisher
+	partition int32
+	write     func(partition int32, r Record) error
+	records   []Record
+	size      int
+	reached   uint64 // the number of the last record taken
+	written   int
+}
+
+// put takes the next record, and writes what there is when that is enough.
+func (c *chunk) put(ctx context.Context, number uint64, r Record) error {
+	c.records = append(c.records, r)
+	c.size += len(r.Value)
+	c.reached = number
+	if len(c.records) < c.p.cfg.Records && c.size < c.p.cfg.Bytes {
 		return nil
 	}
+	return c.flush(ctx)
+}
+
+// flush writes what was taken, once it is disclosed.
+func (c *chunk) flush(ctx context.Context) error {
+	if err := c.p.disclose(ctx, c.partition, c.records); err != nil {
+		return err
+	}
+	for _, r := range c.records {
+		if err := c.write(c.partition, r); err != nil {
+			return topicError{err}
+		}
+		c.written++
+	}
+	c.records, c.size = nil, 0
+	return nil
+}
+
+// writeThrough writes the partition's entries up to the unit: those that were read
+// ahead, and, unless the unit is cut, all others.
+func (p *Publisher) writeThrough(ctx context.Context, partition int32, last commit.Number, cut bool, reached *uint64, write func(int32, Record) error) (int, error) {
+	c := chunk{p: p, partition: partition, write: write, reached: *reached}
+	whole := false
 	for _, e := range p.heads[partition].entries {
-		if e.unit > last {
-			return written, nil
+		if whole = e.unit > last; whole {
+			break
 		}
-		if err := put(e.number, e.record); err != nil {
-			return written, err
+		if err := c.put(ctx, e.number, e.record); err != nil {
+			return c.written, err
 		}
 	}
-	if cut {
-		return written, nil
+	if !whole && !cut {
+		if err := p.writeRest(ctx, last, &c); err != nil {
+			return c.written, err
+		}
 	}
+	err := c.flush(ctx)
+	*reached = c.reached
+	return c.written, err
+}
+
+// writeRest writes the entries up to the unit that were not read ahead.
+func (p *Publisher) writeRest(ctx context.Context, last commit.Number, c *chunk) error {
 	var gap uint64
-	read := p.cfg.Outbox.Announcements(partition, *reached, func(number uint64, a commit.Announcement) bool {
+	var failed error
+	err := p.cfg.Outbox.Announcements(c.partition, c.reached, func(number uint64, a commit.Announcement) bool {
 		switch {
-		case number != *reached+1:
+		case number != c.reached+1:
 			gap = number
 		case a.Info.Number > last:
 		default:
-			err = put(number, NewRecord(number, &a))
-			return err == nil
+			failed = c.put(ctx, number, NewRecord(number, &a))
+			return failed == nil
 		}
 		return false
 	})
-	if err == nil {
-		err = read
+	if failed != nil {
+		return failed
 	}
 	if err == nil && gap != 0 {
-		err = fmt.Errorf("outbox goes on with number %d after %d: it is not dense", gap, *reached)
+		err = fmt.Errorf("outbox goes on with number %d after %d: it is not dense", gap, c.reached)
 	}
-	return written, err
+	return err
 }
 
 // marked notes what was committed.
