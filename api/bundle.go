@@ -3,15 +3,19 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"strconv"
 
 	"github.com/tributary-health/tributary/fhir"
 )
 
 // bundle writes one Bundle: its head first (total, links), then entries, then
-// bytes. Resources go in as the bytes that are stored.
+// answer. Resources go in as the bytes that are stored.
+//
+// What goes in is noted as shown.
 type bundle struct {
 	base    string
+	shown   disclosure
 	buf     *bytes.Buffer
 	links   int
 	entries int
@@ -24,7 +28,7 @@ func (r *request) newBundle(kind string) *bundle {
 	return b
 }
 
-// release gives the memory back; what bytes returned is no longer valid.
+// release gives the memory back; what answer returned is no longer valid.
 func (b *bundle) release() { putBuffer(b.buf) }
 
 func (b *bundle) text(parts ...string) {
@@ -70,7 +74,8 @@ func (b *bundle) link(relation, url string) {
 }
 
 // entry begins an entry; the caller closes it with a brace.
-func (b *bundle) entry(id fhir.ResourceID) {
+func (b *bundle) entry(v fhir.Version) {
+	b.shown.add(v)
 	if b.links > 0 && b.entries == 0 {
 		b.text(`]`)
 	}
@@ -80,7 +85,7 @@ func (b *bundle) entry(id fhir.ResourceID) {
 		b.text(`,`)
 	}
 	b.text(`{"fullUrl":`)
-	b.quoted(b.base + "/" + id.Type + "/" + id.ID)
+	b.quoted(b.base + "/" + v.Type + "/" + v.ID)
 }
 
 func (b *bundle) resource(body []byte) {
@@ -91,7 +96,7 @@ func (b *bundle) resource(body []byte) {
 // searchEntry adds a match or an included resource, or what the subset keeps of
 // it; a nil subset keeps all.
 func (b *bundle) searchEntry(v fhir.Version, mode string, subset *fhir.Subset) {
-	b.entry(v.ResourceID)
+	b.entry(v)
 	if subset == nil {
 		b.resource(v.Body)
 	} else {
@@ -103,7 +108,7 @@ func (b *bundle) searchEntry(v fhir.Version, mode string, subset *fhir.Subset) {
 
 // documentEntry adds a resource of a document.
 func (b *bundle) documentEntry(v fhir.Version) {
-	b.entry(v.ResourceID)
+	b.entry(v)
 	b.resource(v.Body)
 	b.text(`}`)
 }
@@ -117,7 +122,7 @@ func (b *bundle) historyEntry(v fhir.Version) {
 	case v.Number == 1:
 		status = "201"
 	}
-	b.entry(v.ResourceID)
+	b.entry(v)
 	if !v.Deleted {
 		b.resource(v.Body)
 	}
@@ -126,12 +131,13 @@ func (b *bundle) historyEntry(v fhir.Version) {
 	b.text(`,"lastModified":"`, instant(v.Updated), `"}}`)
 }
 
-// bytes closes the Bundle and returns it; it is valid until release.
-func (b *bundle) bytes() []byte {
+// answer closes the Bundle and returns it as the answer, with what it shows. The
+// memory goes back once the answer is written.
+func (b *bundle) answer() answer {
 	switch {
 	case b.entries > 0, b.links > 0:
 		b.text(`]`)
 	}
 	b.text(`}`)
-	return b.buf.Bytes()
+	return answer{status: http.StatusOK, body: b.buf.Bytes(), shows: &b.shown, from: b}
 }

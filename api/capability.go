@@ -66,7 +66,7 @@ type (
 	}
 )
 
-func (s *server) capabilities(r *request) error {
+func (s *server) capabilities(r *request) (answer, error) {
 	statement := capabilityStatement{
 		ResourceType:   "CapabilityStatement",
 		Status:         "active",
@@ -81,7 +81,7 @@ func (s *server) capabilities(r *request) error {
 	for _, t := range s.Types {
 		statement.Rest[0].Resource = append(statement.Rest[0].Resource, s.restOf(t, r.base()))
 	}
-	return r.sendJSON(statement)
+	return jsonAnswer(statement)
 }
 
 // restOf states what a type's search takes, from the table that it is done by.
@@ -118,13 +118,16 @@ func (s *server) restOf(typ, base string) restResource {
 			{"everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"},
 			{profileOperation, base + "/OperationDefinition/" + profileOperation},
 		}
+		if s.Match != nil {
+			t.Operation = append(t.Operation, operation{matchID, base + "/OperationDefinition/" + matchID})
+		}
 	}
 	return t
 }
 
 // operationDefinition says what $medication-profile is.
-func (s *server) operationDefinition(r *request) error {
-	return r.sendJSON(map[string]any{
+func (s *server) operationDefinition(r *request) (answer, error) {
+	return jsonAnswer(map[string]any{
 		"resourceType": "OperationDefinition",
 		"id":           profileOperation,
 		"url":          r.base() + "/OperationDefinition/" + profileOperation,
@@ -145,11 +148,11 @@ func (s *server) operationDefinition(r *request) error {
 	})
 }
 
-func (r *request) sendJSON(v any) error {
+// jsonAnswer shows nothing of a member.
+func jsonAnswer(v any) (answer, error) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("api: encode %T: %w", v, err)
+		return answer{}, fmt.Errorf("api: encode %T: %w", v, err)
 	}
-	r.send(http.StatusOK, body)
-	return nil
+	return answer{status: http.StatusOK, body: body}, nil
 }

@@ -13,51 +13,53 @@ import (
 
 // document answers with a Composition and all it names, read at one commit
 // number.
-func (s *server) document(r *request) error {
+func (s *server) document(r *request) (answer, error) {
 	id, err := r.documentID("Composition")
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.open(0)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	composition, err := current(view, id)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	return r.sendDocument(view, composition)
+	return r.documentAnswer(view, composition)
 }
 
 // medicationProfile answers with the document of the member's newest medication
 // profile.
-func (s *server) medicationProfile(r *request) error {
+func (s *server) medicationProfile(r *request) (answer, error) {
 	id, err := r.documentID("Patient")
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if err := r.mayRead("Composition"); err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.open(0)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	if _, err := current(view, id); err != nil {
-		return err
+	patient, err := current(view, id)
+	if err != nil {
+		return answer{}, err
 	}
 	newest, ok, err := newestOf(view, id.ID, medicationProfileType)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if !ok {
-		return problem{status: http.StatusNotFound, code: "not-found", text: "the member has no medication profile"}
+		return answer{}, problem{status: http.StatusNotFound, code: "not-found", text: "the member has no medication profile",
+			shows: &disclosure{members: []string{patient.Member}, reason: "no-profile"}}
 	}
 	composition, err := current(view, newest)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	return r.sendDocument(view, composition)
+	return r.documentAnswer(view, composition)
 }
 
 // medicationProfileType is what makes a Composition a medication profile.
@@ -70,7 +72,7 @@ func (r *request) documentID(typ string) (fhir.ResourceID, error) {
 		return id, notFound
 	}
 	if r.c.Request.URL.RawQuery != "" {
-		pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+		pairs, err := r.queryPairs()
 		if err != nil {
 			return id, err
 		}
@@ -108,10 +110,10 @@ func newestOf(view View, member, typ string) (id fhir.ResourceID, ok bool, err e
 	return id, ok, nil
 }
 
-// sendDocument answers with the document Bundle. What the Composition names and
+// documentAnswer is the document Bundle. What the Composition names and
 // the view does not have makes it fail: a profile with a silent hole would be
 // read as whole.
-func (r *request) sendDocument(view View, composition fhir.Version) error {
+func (r *request) documentAnswer(view View, composition fhir.Version) (answer, error) {
 	ids := documentOrder(composition.Body)
 	versions := make([]fhir.Version, 1, len(ids)+1)
 	versions[0] = composition
@@ -120,26 +122,24 @@ func (r *request) sendDocument(view View, composition fhir.Version) error {
 			continue
 		}
 		if err := r.mayRead(id.Type); err != nil {
-			return err
+			return answer{}, err
 		}
 		v, ok, err := view.Read(id)
 		if err == nil && (!ok || v.Deleted) {
 			err = fmt.Errorf("it is not there")
 		}
 		if err != nil {
-			return fmt.Errorf("api: document of %s: entry %s: %w", composition.ResourceID, id, err)
+			return answer{}, fmt.Errorf("api: document: an entry of type %s: %w", id.Type, err)
 		}
 		versions = append(versions, v)
 	}
 	b := r.newBundle("document")
-	defer b.release()
 	b.text(`,"identifier":{"system":"urn:ietf:rfc:3986","value":"urn:uuid:`, documentUUID(versions), `"}`)
 	b.text(`,"timestamp":"`, instant(composition.Updated), `"`)
 	for _, v := range versions {
 		b.documentEntry(v)
 	}
-	r.send(http.StatusOK, b.bytes())
-	return nil
+	return b.answer(), nil
 }
 
 // documentOrder lists what a Composition names, each once: subject, author, then

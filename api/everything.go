@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -13,22 +12,22 @@ import (
 // everything answers with a member's record, in an order that pages can go on
 // in: the Patient; the record's resources by type and id; then, each once, what
 // of the data that all members share they refer to, by type and id.
-func (s *server) everything(r *request) error {
+func (s *server) everything(r *request) (answer, error) {
 	patient := fhir.ResourceID{Type: "Patient", ID: r.c.Param("id")}
 	if !r.types["Patient"] || !fhir.ValidID(patient.ID) {
-		return notFound
+		return answer{}, notFound
 	}
 	if err := r.mayRead("Patient"); err != nil {
-		return err
+		return answer{}, err
 	}
 	pairs, err := r.operationPairs()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	scope := "everything " + patient.ID
 	page, paged, err := r.pageOf(scope, pairs)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	self := r.address(patient.String()+"/$everything", pairs)
 	if paged {
@@ -36,23 +35,23 @@ func (s *server) everything(r *request) error {
 	}
 	e := &record{request: r, member: patient.ID, after: page.after.key, counting: page.total == 0}
 	if pairs, err = e.parse(pairs); err != nil {
-		return err
+		return answer{}, err
 	}
 	if !paged {
 		self = r.address(patient.String()+"/$everything", pairs)
 	}
 	if e.view, err = r.openPage(page); err != nil {
-		return err
+		return answer{}, err
 	}
 	v, err := current(e.view, patient)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if err := e.collect(v); err != nil {
-		return fmt.Errorf("api: everything of %s: %w", patient, err)
+		return answer{}, fmt.Errorf("api: everything: %w", err)
 	}
 	page.pairs = pairs
-	return e.send(page, scope, self)
+	return e.answer(page, scope, self)
 }
 
 // record is one page of a member's record in the making.
@@ -168,7 +167,7 @@ func (e *record) add(phase string, v fhir.Version) bool {
 }
 
 func (e *record) collect(patient fhir.Version) error {
-	ctx := e.c.Request.Context()
+	ctx := e.ctx
 	if e.wanted("Patient") && e.recent(patient) {
 		e.total++
 		e.add(phasePatient, patient)
@@ -223,9 +222,8 @@ func (e *record) scan(ctx context.Context, typ, afterID string, fn func(fhir.Ver
 	return err
 }
 
-func (e *record) send(at page, scope, self string) error {
+func (e *record) answer(at page, scope, self string) (answer, error) {
 	b := e.newBundle("searchset")
-	defer b.release()
 	if e.counting {
 		at.total = e.total + 1
 	}
@@ -238,7 +236,7 @@ func (e *record) send(at page, scope, self string) error {
 	}
 	for i := range e.hits {
 		if err := e.hits[i].load(e.view); err != nil {
-			return err
+			return answer{}, err
 		}
 		mode := "match"
 		if strings.HasPrefix(e.hits[i].key, phaseShared) {
@@ -246,6 +244,6 @@ func (e *record) send(at page, scope, self string) error {
 		}
 		b.searchEntry(e.hits[i].Version, mode, nil)
 	}
-	e.request.send(http.StatusOK, b.bytes())
-	return nil
+	b.shown.tells(e.member)
+	return b.answer(), nil
 }

@@ -76,7 +76,7 @@ func (f *shared) follow(ctx context.Context) ([]fhir.Version, error) {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", id, err)
+			return nil, fmt.Errorf("read %s: %w", id.Type, err)
 		}
 		if !ok || v.Deleted || v.Member != "" {
 			continue

@@ -111,6 +111,8 @@ func (s *fakeStore) At(number uint64) (api.View, error) {
 	return &fakeView{s, number}, nil
 }
 
+func (s *fakeStore) Generation() string { return "fake" }
+
 type fakeView struct {
 	*fakeStore
 	number uint64

@@ -166,7 +166,7 @@ func (in *inclusion) referring(rule *includeRule, from []fhir.Version) error {
 
 func (in *inclusion) scan(rule *includeRule, member string, wanted map[fhir.ResourceID]bool) error {
 	var found []fhir.ResourceID
-	ctx := in.c.Request.Context()
+	ctx := in.ctx
 	err := in.view.Scan(rule.source, member, false, member, "", func(v fhir.Version) bool {
 		for _, id := range fhir.References(v.Index, rule.source, rule.param) {
 			if wanted[id] {
@@ -198,7 +198,7 @@ func (in *inclusion) add(rule *includeRule, id fhir.ResourceID) error {
 	in.seen[id] = true
 	v, ok, err := in.view.Read(id)
 	if err != nil {
-		return fmt.Errorf("api: include %s: %w", id, err)
+		return fmt.Errorf("api: include %s: %w", id.Type, err)
 	}
 	if !ok || v.Deleted {
 		return nil

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -23,7 +24,8 @@ func (r *request) operationPairs() ([]pair, error) {
 		return pairs, err
 	}
 	more, err := parameterPairs(body)
-	return append(pairs, more...), err
+	r.sent = slices.Concat(pairs, more)
+	return r.sent, err
 }
 
 var errParameters = problem{status: http.StatusBadRequest, code: "structure", text: "want a Parameters resource in the body"}
@@ -34,8 +36,11 @@ func parameterPairs(body []byte) (pairs []pair, err error) {
 		ResourceType string                       `json:"resourceType"`
 		Parameter    []map[string]json.RawMessage `json:"parameter"`
 	}
-	if json.Unmarshal(body, &resource) != nil || resource.ResourceType != "Parameters" {
+	if !shallow(body, maxDepth) || json.Unmarshal(body, &resource) != nil || resource.ResourceType != "Parameters" {
 		return nil, errParameters
+	}
+	if len(resource.Parameter) > maxPairs {
+		return nil, problem{status: http.StatusBadRequest, code: "too-costly", text: fmt.Sprintf("more than %d parameters", maxPairs)}
 	}
 	for _, parameter := range resource.Parameter {
 		p, values := pair{}, 0
@@ -62,6 +67,28 @@ func parameterPairs(body []byte) (pairs []pair, err error) {
 	return pairs, nil
 }
 
+// shallow says whether nothing in the JSON is nested deeper than depth. A decoder
+// then works on what is worth its while.
+func shallow(text []byte, depth int) bool {
+	level, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if level++; level > depth {
+				return false
+			}
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return true
+}
+
 // body reads a body of one of the media types; that there is none is fine.
 func (r *request) body(media ...string) ([]byte, error) {
 	q := r.c.Request
@@ -71,7 +98,7 @@ func (r *request) body(media ...string) ([]byte, error) {
 			return nil, problem{status: http.StatusUnsupportedMediaType, code: "not-supported", text: "want a body of " + media[0]}
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(r.c.Writer, q.Body, maxForm))
+	body, err := io.ReadAll(r.limited(maxForm))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -24,6 +25,9 @@ func parsePairs(query string) ([]pair, error) {
 	for part := range strings.SplitSeq(query, "&") {
 		if part == "" {
 			continue
+		}
+		if len(pairs) == maxPairs {
+			return nil, problem{status: http.StatusBadRequest, code: "too-costly", text: fmt.Sprintf("more than %d parameters", maxPairs)}
 		}
 		name, value, _ := strings.Cut(part, "=")
 		n, err1 := url.QueryUnescape(name)
@@ -70,21 +74,63 @@ type cursor struct {
 
 const pageParam = "_page"
 
-func newSeal(key []byte) cipher.AEAD {
+// pageText is how a sealed page stands in an address: in one way only.
+var pageText = base64.RawURLEncoding.Strict()
+
+// pageSeal seals page links. It is deterministic, so that two answers that show
+// the same are the same bytes: the nonce is a MAC of what is sealed and what it is
+// bound to, under a key of its own. That is safe because a nonce then comes back
+// only with the very same text, whose seal is the same bytes and shows nothing but
+// that it is the same link. Two texts with one MAC of 96 bits are not to be
+// expected before 2^48 links.
+type pageSeal struct {
+	aead  cipher.AEAD
+	nonce []byte // the key of the nonces
+}
+
+func newSeal(key []byte) *pageSeal {
 	if len(key) == 0 {
 		key = make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 	}
-	sum := sha256.Sum256(append([]byte("tributary page link 1\x00"), key...))
-	block, err := aes.NewCipher(sum[:])
+	derive := func(purpose string) []byte {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte("tributary page link 2: " + purpose))
+		return mac.Sum(nil)
+	}
+	block, err := aes.NewCipher(derive("seal"))
 	if err != nil {
 		panic(err) // a key of 32 bytes is always good
 	}
-	seal, err := cipher.NewGCMWithRandomNonce(block)
+	aead, err := cipher.NewGCM(block)
 	if err != nil {
 		panic(err)
 	}
-	return seal
+	return &pageSeal{aead, derive("nonce")}
+}
+
+// nonceOf is the one nonce of a text and what it is bound to.
+func (s *pageSeal) nonceOf(text, bound []byte) []byte {
+	mac := hmac.New(sha256.New, s.nonce)
+	mac.Write(binary.AppendUvarint(nil, uint64(len(bound))))
+	mac.Write(bound)
+	mac.Write(text)
+	return mac.Sum(nil)[:s.aead.NonceSize()]
+}
+
+func (s *pageSeal) seal(text, bound []byte) []byte {
+	nonce := s.nonceOf(text, bound)
+	return s.aead.Seal(nonce, nonce, text, bound)
+}
+
+// open takes only what seal made: of each text there is one seal.
+func (s *pageSeal) open(sealed, bound []byte) (text []byte, ok bool) {
+	size := s.aead.NonceSize()
+	if len(sealed) < size {
+		return nil, false
+	}
+	text, err := s.aead.Open(nil, sealed[:size], sealed[size:], bound)
+	return text, err == nil && hmac.Equal(sealed[:size], s.nonceOf(text, bound))
 }
 
 func (p *page) append(b []byte) []byte {
@@ -159,11 +205,12 @@ func (r *request) pageOf(scope string, pairs []pair) (p page, paged bool, err er
 		if others > 1 {
 			return p, false, badParameter(pageParam, "stands alone: follow the link as it is")
 		}
-		sealed, err := base64.RawURLEncoding.DecodeString(q.value)
-		if err == nil {
-			sealed, err = r.seal.Open(nil, nil, sealed, r.bound(scope))
+		sealed, err := pageText.DecodeString(q.value)
+		ok := err == nil
+		if ok {
+			sealed, ok = r.seal.open(sealed, r.bound(scope))
 		}
-		if err != nil || !p.decode(sealed) || p.commit == 0 {
+		if !ok || !p.decode(sealed) || p.commit == 0 {
 			return p, false, badParameter(pageParam, "is not a link that this server gave to this client for this path")
 		}
 		return p, true, nil
@@ -176,7 +223,11 @@ func (r *request) openPage(p page) (View, error) {
 	if p.commit == 0 {
 		return r.open(0)
 	}
-	newest, err := r.Store.At(0)
+	store, err := r.ownStore()
+	if err != nil {
+		return nil, err
+	}
+	newest, err := store.At(0)
 	if err != nil {
 		return nil, fmt.Errorf("api: open view: %w", err)
 	}
@@ -192,8 +243,8 @@ func (r *request) openPage(p page) (View, error) {
 
 // pageLink is the absolute address of a page.
 func (r *request) pageLink(path, scope string, p page) string {
-	sealed := r.seal.Seal(nil, nil, p.append(nil), r.bound(scope))
-	return r.base() + "/" + path + "?" + pageParam + "=" + base64.RawURLEncoding.EncodeToString(sealed)
+	sealed := r.seal.seal(p.append(nil), r.bound(scope))
+	return r.base() + "/" + path + "?" + pageParam + "=" + pageText.EncodeToString(sealed)
 }
 
 // address is the absolute address of a path with its parameters.

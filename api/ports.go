@@ -1,8 +1,10 @@
 // Package api serves the store by FHIR's REST interactions. It composes nothing:
-// it finds, filters and wraps stored bytes.
+// it finds, filters and wraps stored bytes. What a caller may not see is not in
+// the store that it reads, and what it was shown is on the record before it has it.
 package api
 
 import (
+	"errors"
 	"time"
 
 	"github.com/tributary-health/tributary/change"
@@ -14,7 +16,14 @@ type Store interface {
 	// At returns a view at the commit number, or at the frontier when it is
 	// zero. A number above the frontier is an error. Close the view.
 	At(number uint64) (View, error)
+
+	// Generation names the store's history, for the record: commit numbers of
+	// two generations have nothing to do with each other.
+	Generation() string
 }
+
+// ErrNotReady says that a caller's store is not fit to be read yet.
+var ErrNotReady = errors.New("api: the client's store is not ready")
 
 // View reads at one commit number: what it shows never changes. It may be used
 // by one goroutine. What it hands out stays valid after Close and MUST NOT be

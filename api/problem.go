@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ type problem struct {
 	code   string
 	text   string
 	cause  error
+	retry  []string    // the Retry-After header, if it is worth it
+	shows  *disclosure // what the answer tells of members, for the record
 }
 
 func (p problem) Error() string { return p.text }
@@ -24,8 +27,15 @@ func (p problem) Unwrap() error { return p.cause }
 
 var (
 	notFound = problem{status: http.StatusNotFound, code: "not-found", text: "no such resource"}
-	gone     = problem{status: http.StatusGone, code: "deleted", text: "the resource was deleted"}
+	notReady = problem{status: http.StatusServiceUnavailable, code: "transient", text: "the records are not there yet: try again", retry: []string{"5"}}
+	notKept  = problem{status: http.StatusServiceUnavailable, code: "transient", text: "the answer could not be recorded, and so is not given", retry: []string{"5"}}
+	tooLong  = problem{status: http.StatusServiceUnavailable, code: "too-costly", text: "the answer took too long to find: ask for less"}
 )
+
+// goneOf answers for a deleted resource, which tells that it was there.
+func goneOf(v fhir.Version) problem {
+	return problem{status: http.StatusGone, code: "deleted", text: "the resource was deleted", shows: showing(v)}
+}
 
 // badParameter is the answer to a parameter that is wrong. Its name is shown only
 // if it looks like one.
@@ -75,6 +85,16 @@ func toProblem(err error) problem {
 		}
 		return p
 	}
+	if u := (unrecorded{}); errors.As(err, &u) {
+		p = notKept
+		p.cause = err
+		return p
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		p = tooLong
+		p.cause = err
+		return p
+	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return problem{status: http.StatusRequestEntityTooLarge, code: "too-long", text: fmt.Sprintf("the body is larger than %d bytes", large.Limit)}
@@ -93,19 +113,23 @@ type issue struct {
 	Diagnostics string `json:"diagnostics"`
 }
 
-// fail answers with an OperationOutcome.
-func (r *request) fail(route string, err error) {
+// failure is the OperationOutcome that answers an error. Config.Failed is told of
+// what is ours, unless the caller has gone away.
+func (r *request) failure(err error) answer {
 	p := toProblem(err)
-	if p.status >= http.StatusInternalServerError && r.c.Request.Context().Err() == nil {
-		r.Failed(route, err)
+	if p.cause != nil && p.status >= http.StatusInternalServerError && r.c.Request.Context().Err() == nil {
+		r.Failed(r.route, err)
 	}
 	body, err := json.Marshal(outcome{"OperationOutcome", []issue{{"error", p.code, p.text}}})
 	if err != nil {
 		body = []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception"}]}`)
 	}
-	h := r.c.Writer.Header()
+	h := r.header()
 	h["Cache-Control"] = noStore
 	delete(h, "Etag")
 	delete(h, "Last-Modified")
-	r.send(p.status, body)
+	if p.retry != nil {
+		h["Retry-After"] = p.retry
+	}
+	return answer{status: p.status, body: body}
 }

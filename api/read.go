@@ -7,24 +7,24 @@ import (
 	"github.com/tributary-health/tributary/fhir"
 )
 
-func (s *server) read(r *request) error {
+func (s *server) read(r *request) (answer, error) {
 	id, err := r.resourceID()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	part, err := r.part(id.Type)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.open(0)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	v, err := current(view, id)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	return r.sendVersion(v, part)
+	return r.versionAnswer(v, part), nil
 }
 
 // part is what _summary or _elements leave of what is read; nil stands for all.
@@ -32,7 +32,7 @@ func (r *request) part(typ string) (*fhir.Subset, error) {
 	if r.c.Request.URL.RawQuery == "" {
 		return nil, nil
 	}
-	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	pairs, err := r.queryPairs()
 	if err != nil {
 		return nil, err
 	}
@@ -63,59 +63,59 @@ func current(view View, id fhir.ResourceID) (fhir.Version, error) {
 	v, ok, err := view.Read(id)
 	switch {
 	case err != nil:
-		return v, fmt.Errorf("api: read %s: %w", id, err)
+		return v, fmt.Errorf("api: read %s: %w", id.Type, err)
 	case !ok:
 		return v, notFound
 	case v.Deleted:
-		return v, gone
+		return v, goneOf(v)
 	}
 	return v, nil
 }
 
-func (s *server) vread(r *request) error {
+func (s *server) vread(r *request) (answer, error) {
 	id, err := r.resourceID()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	number, err := strconv.ParseUint(r.c.Param("version"), 10, 64)
 	if err != nil || number == 0 {
-		return notFound
+		return answer{}, notFound
 	}
 	part, err := r.part(id.Type)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.open(0)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	v, ok, err := view.VRead(id, number)
 	switch {
 	case err != nil:
-		return fmt.Errorf("api: read %s version %d: %w", id, number, err)
+		return answer{}, fmt.Errorf("api: read a version of %s: %w", id.Type, err)
 	case !ok:
-		return notFound
+		return answer{}, notFound
 	case v.Deleted:
-		return gone
+		return answer{}, goneOf(v)
 	}
-	return r.sendVersion(v, part)
+	return r.versionAnswer(v, part), nil
 }
 
 // history answers with the versions of one resource, newest first. Its pages
 // stay at the commit number of the first.
-func (s *server) history(r *request) error {
+func (s *server) history(r *request) (answer, error) {
 	id, err := r.resourceID()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	pairs, err := r.queryPairs()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	scope := "history " + id.String()
 	page, paged, err := r.pageOf(scope, pairs)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	self := r.address(id.String()+"/_history", pairs)
 	if paged {
@@ -123,25 +123,24 @@ func (s *server) history(r *request) error {
 	}
 	count, since, err := historyParams(pairs)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.openPage(page)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	newest, ok, err := view.Read(id)
 	if err != nil {
-		return fmt.Errorf("api: read %s: %w", id, err)
+		return answer{}, fmt.Errorf("api: read %s: %w", id.Type, err)
 	}
 	if !ok {
-		return notFound
+		return answer{}, notFound
 	}
 	versions, more, err := collectHistory(view, id, page.before, count, since)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	b := r.newBundle("history")
-	defer b.release()
 	if since.Low == fhir.Always.Low {
 		b.total(newest.Number)
 	}
@@ -153,8 +152,8 @@ func (s *server) history(r *request) error {
 	for _, v := range versions {
 		b.historyEntry(v)
 	}
-	r.send(200, b.bytes())
-	return nil
+	b.shown.tells(newest.Member)
+	return b.answer(), nil
 }
 
 func historyParams(pairs []pair) (count int, since fhir.DateRange, err error) {
@@ -192,7 +191,7 @@ func collectHistory(view View, id fhir.ResourceID, before uint64, count int, sin
 		return true
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("api: history of %s: %w", id, err)
+		return nil, false, fmt.Errorf("api: history of %s: %w", id.Type, err)
 	}
 	return versions, more, nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -26,84 +28,66 @@ const (
 	probes                  // anyone, in plain text
 )
 
-// Addresses that callers make are bounded by maxURL; a page link of ours carries
-// what was sent by POST.
-const (
-	maxURL     = 8 << 10
-	maxPageURL = 2 * maxForm
-)
-
 // request is one request on its way. It is used by one goroutine.
 type request struct {
 	*server
 	c      *gin.Context
+	ctx    context.Context // ends with the caller's patience, or RequestTime
+	route  string
+	who    audience
 	caller access.Caller
+	sent   []pair // the parameters, in the order sent, once they are read
+	store  Store  // the caller's own, once it is asked for
 	view   View
-	status int
+	commit uint64        // the view's number, for the record
+	turn   Turn          // of a match, until it is ended
+	inside bool          // counted as in flight
+	slot   *atomic.Int64 // the caller's requests in flight, if this one is counted
 }
 
 // handle is the one place that every request passes: it authenticates the
-// caller, runs fn, turns its error into an OperationOutcome and closes the view.
-func (s *server) handle(route string, who audience, fn func(*request) error) gin.HandlerFunc {
+// caller, runs fn, turns its error into an OperationOutcome, closes the view,
+// records what the answer shows and only then writes it.
+func (s *server) handle(route string, who audience, fn func(*request) (answer, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		started := time.Now()
-		r := &request{server: s, c: c}
-		err := r.admit(who)
-		if err == nil {
-			err = r.guarded(fn)
-		}
-		if err != nil {
-			r.fail(route, err)
-		}
-		if r.view != nil {
-			if err := r.view.Close(); err != nil {
-				s.Failed(route, fmt.Errorf("api: close view: %w", err))
-			}
-		}
-		s.Observe(route, r.status, time.Since(started))
+		ctx, cancel := context.WithTimeout(c.Request.Context(), s.RequestTime)
+		defer cancel()
+		r := &request{server: s, c: c, ctx: ctx, route: route, who: who}
+		defer r.leave()
+		a := r.answered(fn)
+		r.write(a)
+		s.Observe(route, a.status, time.Since(started))
 	}
 }
 
-// admit decides whether the request is heard at all.
-func (r *request) admit(who audience) error {
-	q := r.c.Request
-	limit := maxURL
-	if strings.HasPrefix(q.URL.RawQuery, pageParam+"=") {
-		limit = maxPageURL
+// answered is what is said to the request, on the record.
+func (r *request) answered(fn func(*request) (answer, error)) answer {
+	err := r.admit()
+	var a answer
+	if err == nil {
+		a, err = r.guarded(fn)
 	}
-	if len(q.RequestURI) > limit {
-		return problem{status: http.StatusRequestURITooLong, code: "too-long", text: "the address is too long: use POST [type]/_search"}
+	if err == nil {
+		err = r.complete(a)
 	}
-	if who == clients {
-		caller, err := r.Clients.Authenticate(first(q.Header["Authorization"]))
-		if err != nil {
-			r.c.Writer.Header()["Www-Authenticate"] = challenge
-			return problem{status: http.StatusUnauthorized, code: "login", text: "unknown client: send Authorization: Bearer and a valid key"}
+	if r.view != nil {
+		// What the view gave stays good; a caller that takes its time does not
+		// hold it.
+		if err := r.view.Close(); err != nil {
+			r.Failed(r.route, fmt.Errorf("api: close view: %w", err))
 		}
-		r.caller = caller
 	}
-	if who == probes {
-		return nil
+	if err != nil {
+		a = r.failure(err)
 	}
-	accepted := false
-	if format := formatOf(q.URL); format != "" { // stands above the header
-		accepted = acceptsFormat(format)
-	} else {
-		accepted = acceptsJSON(first(q.Header["Accept"]))
+	r.endTurn(a, err)
+	if err := r.record(a, err); err != nil {
+		clear(r.header())
+		a = r.failure(err)
 	}
-	if !accepted {
-		return notAcceptable
-	}
-	if r.BaseURL == "" && !plainHost(q.Host) {
-		return problem{status: http.StatusBadRequest, code: "invalid", text: "the Host header is not a host"}
-	}
-	return nil
+	return a
 }
-
-var (
-	challenge     = []string{`Bearer realm="tributary"`}
-	notAcceptable = problem{status: http.StatusNotAcceptable, code: "not-supported", text: "answers are application/fhir+json only"}
-)
 
 func first(values []string) string {
 	if len(values) == 0 {
@@ -114,7 +98,7 @@ func first(values []string) string {
 
 // guarded runs fn; a panic becomes an error that names its place and, unless the
 // runtime raised it, only the type of its value.
-func (r *request) guarded(fn func(*request) error) (err error) {
+func (r *request) guarded(fn func(*request) (answer, error)) (a answer, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
@@ -240,18 +224,60 @@ func (r *request) open(number uint64) (View, error) {
 	} else {
 		pinned = ""
 	}
-	view, err := r.Store.At(number)
+	view, err := r.openAt(number)
+	switch {
+	case err != nil && pinned != "" && r.store != nil:
+		return nil, noCommit
+	case err != nil:
+		return nil, err
+	}
+	r.stamp(view)
+	return view, nil
+}
+
+// openAt opens the request's view in the caller's own store.
+func (r *request) openAt(number uint64) (View, error) {
+	store, err := r.ownStore()
 	if err != nil {
-		if pinned != "" {
-			return nil, noCommit
-		}
+		return nil, err
+	}
+	view, err := store.At(number)
+	if err != nil {
 		return nil, fmt.Errorf("api: open view: %w", err)
 	}
-	r.view = view
-	h := r.c.Writer.Header()
+	r.view, r.commit = view, view.Number()
+	return view, nil
+}
+
+// stamp puts the view's number and freshness into the answer's headers.
+func (r *request) stamp(view View) {
+	h := r.header()
 	if lines := r.freshLines(view); len(lines) > 0 {
 		h["Tributary-Source"] = lines
 	}
-	h["Tributary-Commit"] = []string{strconv.FormatUint(view.Number(), 10)}
-	return view, nil
+	h["Tributary-Commit"] = []string{strconv.FormatUint(r.commit, 10)}
+}
+
+// ownStore is the store that the caller reads: one in which nothing is that it
+// may not see.
+func (r *request) ownStore() (Store, error) {
+	if r.store != nil {
+		return r.store, nil
+	}
+	store, err := r.Views(r.caller)
+	switch {
+	case errors.Is(err, ErrNotReady):
+		return nil, notReady
+	case err != nil:
+		return nil, fmt.Errorf("api: the client's store: %w", err)
+	}
+	r.store = store
+	return store, nil
+}
+
+// queryPairs are the parameters in the address.
+func (r *request) queryPairs() ([]pair, error) {
+	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	r.sent = pairs
+	return pairs, err
 }

@@ -1,7 +1,9 @@
 package api
 
 import (
-	"net/http"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/tributary-health/tributary/fhir"
 )
@@ -39,48 +41,49 @@ type sortBy struct {
 	descending bool
 }
 
-func (s *server) search(r *request) error {
+func (s *server) search(r *request) (answer, error) {
 	typ, err := r.resourceType()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	pairs, err := r.queryPairs()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	return r.runSearch(typ, pairs)
 }
 
 // searchForm is the search by POST, whose parameters are not in the address.
-func (s *server) searchForm(r *request) error {
+func (s *server) searchForm(r *request) (answer, error) {
 	typ, err := r.resourceType()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	pairs, err := parsePairs(r.c.Request.URL.RawQuery)
+	pairs, err := r.queryPairs()
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	form, err := r.body("application/x-www-form-urlencoded")
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	inForm, err := parsePairs(string(form))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	for _, p := range inForm {
 		if p.name == "_format" && !acceptsFormat(p.value) {
-			return notAcceptable
+			return answer{}, notAcceptable
 		}
 	}
-	return r.runSearch(typ, append(pairs, inForm...))
+	r.sent = slices.Concat(pairs, inForm)
+	return r.runSearch(typ, r.sent)
 }
 
-func (r *request) runSearch(typ string, pairs []pair) error {
+func (r *request) runSearch(typ string, pairs []pair) (answer, error) {
 	page, paged, err := r.pageOf("search "+typ, pairs)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	sent := pairs
 	if paged {
@@ -88,26 +91,25 @@ func (r *request) runSearch(typ string, pairs []pair) error {
 	}
 	q, err := r.parseSearch(typ, pairs)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	view, err := r.openPage(page)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	found, err := q.run(r.c.Request.Context(), view, page)
+	found, err := q.run(r.ctx, view, page)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	self := r.address(typ, q.used)
 	if paged {
 		self = r.address(typ, sent)
 	}
-	return r.sendFound(view, q, found, page, self)
+	return r.foundAnswer(view, q, found, page, self)
 }
 
-func (r *request) sendFound(view View, q *query, found *results, at page, self string) error {
+func (r *request) foundAnswer(view View, q *query, found *results, at page, self string) (answer, error) {
 	b := r.newBundle("searchset")
-	defer b.release()
 	if found.counted {
 		b.total(found.total)
 		at.total = found.total + 1
@@ -127,12 +129,12 @@ func (r *request) sendFound(view View, q *query, found *results, at page, self s
 	}
 	for i := range hits {
 		if err := hits[i].load(view); err != nil {
-			return err
+			return answer{}, err
 		}
 	}
 	included, err := r.include(view, q, hits)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	matches, others := q.subsets()
 	for i := range hits {
@@ -141,7 +143,36 @@ func (r *request) sendFound(view View, q *query, found *results, at page, self s
 	for i := range included {
 		b.searchEntry(included[i], "include", others(included[i].Type))
 	}
-	r.send(http.StatusOK, b.bytes())
+	if err := q.tell(view, &b.shown); err != nil {
+		return answer{}, err
+	}
+	return b.answer(), nil
+}
+
+// tell notes the members that the search asks for by name and of whose records
+// the answer holds nothing: that too tells something of them.
+func (q *query) tell(view View, shown *disclosure) error {
+	named := map[string]bool{}
+	for i := range q.criteria {
+		members, _ := q.criteria[i].Members()
+		if ids, ok := q.criteria[i].IDs(); ok && q.typ == "Patient" {
+			members = append(members, ids...)
+		}
+		for _, member := range members {
+			named[member] = true
+		}
+	}
+	for i := range shown.versions {
+		delete(named, shown.versions[i].member)
+	}
+	for _, member := range slices.Sorted(maps.Keys(named)) {
+		switch _, ok, err := view.Read(fhir.ResourceID{Type: "Patient", ID: member}); {
+		case err != nil:
+			return fmt.Errorf("api: read Patient: %w", err)
+		case ok:
+			shown.tells(member)
+		}
+	}
 	return nil
 }
 

@@ -30,7 +30,7 @@ func (h *hit) load(view View) error {
 		err = fmt.Errorf("listed in the view, and not there")
 	}
 	if err != nil {
-		return fmt.Errorf("api: read %s: %w", h.ResourceID, err)
+		return fmt.Errorf("api: read %s: %w", h.Type, err)
 	}
 	h.Body = v.Body
 	return nil

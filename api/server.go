@@ -2,24 +2,42 @@ package api
 
 import (
 	"context"
-	"crypto/cipher"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/audit"
 	"github.com/tributary-health/tributary/fhir"
 )
 
-// Config is what New needs. Store and Clients are required; the rest has working
-// defaults.
+// Config is what New needs. Clients is required, and so are Views and Audit, or
+// Store in their place; the rest has working defaults.
 type Config struct {
-	Store   Store
 	Clients *access.Registry
+
+	// Views gives the store that a caller reads: its own, in which nothing is that
+	// it may not see. An error that wraps ErrNotReady is answered with 503. It is
+	// called for every request that reads.
+	Views func(access.Caller) (Store, error)
+
+	// Audit puts an event on the record and returns once it is durable there. It is
+	// called when an answer is made and before its first byte leaves; if it fails,
+	// the answer is not given. It may be called concurrently.
+	Audit func(ctx context.Context, e audit.Event) error
+
+	// Store, in place of Views, is read by all clients, who must all be allowed to
+	// see everything: for measurements and tests. Audit may be nil with it.
+	Store Store
+
+	// Match answers $hash-match; nil refuses it.
+	Match Matcher
 
 	// BasePath is where the FHIR interactions begin: "/fhir".
 	BasePath string
@@ -46,12 +64,21 @@ type Config struct {
 	// store do; the default is a key of this process.
 	PageKey []byte
 
+	// PerClient and InFlight are how many requests one client, and all of them, may
+	// have in flight at a time: 64 and 1024. What is above is refused at once.
+	PerClient int
+	InFlight  int
+
+	// RequestTime is how long one answer may take to make: 60 seconds.
+	RequestTime time.Duration
+
 	// Observe is called after every answer. Route is a fixed word ("read",
 	// "search"), never an address.
 	Observe func(route string, status int, took time.Duration)
 
-	// Failed is called with the cause of every answer of 500, which the caller is
-	// not told.
+	// Failed is called with the cause of every answer of 500 and more, which the
+	// caller is not told. The cause holds no value of the request or of a resource,
+	// as far as the store's errors hold none.
 	Failed func(route string, err error)
 
 	// Extra is mounted beside BasePath by exact path ("/metrics"), without
@@ -63,15 +90,22 @@ type Config struct {
 type server struct {
 	Config
 	types   map[string]bool
-	seal    cipher.AEAD
+	seal    *pageSeal
 	started time.Time
-	fresh   atomic.Pointer[freshHeaders]
+	fresh   sync.Map // client's id to *freshHeaders: as many as there are clients
+
+	inFlight atomic.Int64
+	slots    sync.Map // client's id to *atomic.Int64: its requests in flight
 }
 
 // New returns the handler of the whole service: the FHIR interactions below
 // BasePath, /healthz, /readyz and Extra. It may be used concurrently, starts
-// nothing and keeps nothing but what its requests hold.
+// nothing and keeps nothing but what its requests hold. It panics if the Config
+// does not say what callers read, or that what they are shown is recorded.
 func New(c Config) http.Handler {
+	if (c.Views == nil) == (c.Store == nil) || c.Audit == nil && c.Views != nil || c.Clients == nil {
+		panic("api: a Config needs Clients, and either Views and Audit, or Store")
+	}
 	s := &server{Config: withDefaults(c), types: make(map[string]bool), started: time.Now().UTC().Truncate(time.Second)}
 	s.seal = newSeal(s.PageKey)
 	for _, t := range s.Types {
@@ -99,6 +133,24 @@ func withDefaults(c Config) Config {
 	}
 	c.Types = slices.Clone(c.Types)
 	slices.Sort(c.Types)
+	if c.Views == nil {
+		store := c.Store
+		c.Views = func(caller access.Caller) (Store, error) {
+			if !seesAll(caller) {
+				return nil, errors.New("a restricted client, and no store of its own")
+			}
+			return store, nil
+		}
+	}
+	if c.PerClient <= 0 {
+		c.PerClient = 64
+	}
+	if c.InFlight <= 0 {
+		c.InFlight = 1024
+	}
+	if c.RequestTime <= 0 {
+		c.RequestTime = time.Minute
+	}
 	if c.Name == "" {
 		c.Name = "Tributary"
 	}
@@ -128,16 +180,17 @@ func (s *server) routes(e *gin.Engine) {
 		e.Any(path, gin.WrapH(h))
 	}
 	var (
-		capabilities = s.handle("capabilities", open, s.capabilities)
-		operation    = s.handle("capabilities", open, s.operationDefinition)
-		search       = s.handle("search", clients, s.search)
-		read         = s.handle("read", clients, s.read)
-		vread        = s.handle("vread", clients, s.vread)
-		history      = s.handle("history", clients, s.history)
-		everything   = s.handle("everything", clients, s.everything)
-		profile      = s.handle("medication-profile", clients, s.medicationProfile)
-		document     = s.handle("document", clients, s.document)
-		nothing      = s.handle("none", open, noPath)
+		capabilities    = s.handle("capabilities", open, s.capabilities)
+		operation       = s.handle("capabilities", open, s.operationDefinition)
+		matchDefinition = s.handle("capabilities", open, s.matchDefinition)
+		search          = s.handle("search", clients, s.search)
+		read            = s.handle("read", clients, s.read)
+		vread           = s.handle("vread", clients, s.vread)
+		history         = s.handle("history", clients, s.history)
+		everything      = s.handle("everything", clients, s.everything)
+		profile         = s.handle("medication-profile", clients, s.medicationProfile)
+		document        = s.handle("document", clients, s.document)
+		nothing         = s.handle("none", open, noPath)
 	)
 	b := s.BasePath
 	get(b+"/:type", func(c *gin.Context) {
@@ -148,9 +201,15 @@ func (s *server) routes(e *gin.Engine) {
 		search(c)
 	})
 	get(b+"/:type/:id", func(c *gin.Context) {
-		if c.Param("type") == "OperationDefinition" && c.Param("id") == profileOperation {
-			operation(c)
-			return
+		if c.Param("type") == "OperationDefinition" {
+			switch c.Param("id") {
+			case profileOperation:
+				operation(c)
+				return
+			case matchID:
+				matchDefinition(c)
+				return
+			}
 		}
 		read(c)
 	})
@@ -179,10 +238,22 @@ func (s *server) routes(e *gin.Engine) {
 }
 
 func (s *server) routesByPost(e *gin.Engine, everything gin.HandlerFunc) {
-	e.POST(s.BasePath+"/:type/_search", s.handle("search", clients, s.searchForm))
-	others := s.handle("none", open, func(r *request) error {
-		r.c.Header("Allow", "GET, HEAD")
-		return noMethod(r)
+	var (
+		search  = s.handle("search", clients, s.searchForm)
+		match   = s.handle(matchRoute, clients, s.hashMatch)
+		nothing = s.handle("none", open, noPath)
+		others  = s.handle("none", open, func(r *request) (answer, error) {
+			r.header()["Allow"] = []string{"GET, HEAD"}
+			return noMethod(r)
+		})
+	)
+	e.POST(s.BasePath+"/:type/_search", search)
+	e.POST(s.BasePath+"/:type/"+matchOperation, func(c *gin.Context) {
+		if c.Param("type") == "Patient" {
+			match(c)
+			return
+		}
+		nothing(c)
 	})
 	e.POST(s.BasePath+"/:type/:id/:what", func(c *gin.Context) {
 		if c.Param("what") == "$everything" && c.Param("type") == "Patient" {
@@ -193,10 +264,10 @@ func (s *server) routesByPost(e *gin.Engine, everything gin.HandlerFunc) {
 	})
 }
 
-func noPath(*request) error {
-	return problem{status: http.StatusNotFound, code: "not-found", text: "no such path"}
+func noPath(*request) (answer, error) {
+	return answer{}, problem{status: http.StatusNotFound, code: "not-found", text: "no such path"}
 }
 
-func noMethod(*request) error {
-	return problem{status: http.StatusMethodNotAllowed, code: "not-supported", text: "the path does not take this method"}
+func noMethod(*request) (answer, error) {
+	return answer{}, problem{status: http.StatusMethodNotAllowed, code: "not-supported", text: "the path does not take this method"}
 }
