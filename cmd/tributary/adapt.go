@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/tributary-health/tributary/api"
 	"github.com/tributary-health/tributary/capture"
@@ -83,12 +84,20 @@ func (v views) At(number uint64) (api.View, error) {
 	return view, nil
 }
 
-// muxFirst serves the given paths itself and leaves all others to next.
+// muxFirst serves the given paths itself, one that ends in a slash with all below
+// it, and leaves all others to next as they came. (http.ServeMux would answer an
+// unclean path with a redirection in HTML.)
 func muxFirst(paths map[string]http.Handler, next http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	for path, h := range paths {
-		mux.Handle(path, h)
-	}
-	mux.Handle("/", next)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, ok := paths[r.URL.Path]
+		if !ok {
+			h = next
+			for path, below := range paths {
+				if strings.HasSuffix(path, "/") && strings.HasPrefix(r.URL.Path, path) {
+					h = below
+				}
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -51,6 +51,7 @@ func runCheck(ctx context.Context, args []string) error {
 	case err == nil && sound && !*offline:
 		found = append(found, checkSources(ctx, cfg, set, sources)...)
 	}
+	fmt.Fprint(os.Stderr, formatFindings(cfg.doubts))
 	if len(found) > 0 {
 		return reportFindings(found)
 	}

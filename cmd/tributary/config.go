@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+
+	"github.com/tributary-health/tributary/access"
 )
 
 // Config is the file that `tributary run` reads. The zero value of every field
@@ -27,10 +29,17 @@ type Config struct {
 	// CacheMiB and MemTableMiB are the store's memory budget.
 	CacheMiB    int64 `yaml:"cache_mib"`
 	MemTableMiB int64 `yaml:"memtable_mib"`
-	// Clients are the callers the API knows.
+	// TLS is how the FHIR server is reached by TLS; plain HTTP unless told.
+	TLS ServerTLS `yaml:"tls"`
+	// Access is the reviewed file of clients and what each may see.
+	Access string `yaml:"access"`
+	// Clients are callers beside those, who may see everything.
 	Clients []ClientConfig `yaml:"clients"`
 	// Sources are the systems of record, by name.
 	Sources map[string]SourceConfig `yaml:"sources"`
+
+	clients []access.Client // of Access and Clients
+	doubts  []finding       // about Access: nothing is wrong, but look
 }
 
 // ClientConfig is one caller; its key is read from the environment or a file,
@@ -96,10 +105,31 @@ func (c *Config) complete(fault func(name, what, hint string)) {
 			fault("sources."+name+".dsn", "missing", "say how to connect; ${NAME} takes it from the environment")
 		}
 	}
+	c.completeClients(fault)
+}
+
+// completeClients reads the clients' keys and adds these clients to those of the
+// reviewed file.
+func (c *Config) completeClients(fault func(name, what, hint string)) {
+	known := map[string]bool{}
+	for _, client := range c.clients {
+		known[client.ID] = true
+	}
 	for i := range c.Clients {
-		if err := c.Clients[i].resolve(); err != nil {
-			fault(fmt.Sprintf("clients[%d]", i), err.Error(), "")
+		one := &c.Clients[i]
+		name := fmt.Sprintf("clients[%d]", i)
+		if err := one.resolve(); err != nil {
+			fault(name, err.Error(), "")
+			continue
 		}
+		if known[one.ID] {
+			fault(name, "there is a client "+one.ID+" already", "name it once, here or in the file that `access` names")
+			continue
+		}
+		known[one.ID] = true
+		client := access.NewClient(one.ID, one.key)
+		client.Operator = one.Operator
+		c.clients = append(c.clients, client)
 	}
 }
 

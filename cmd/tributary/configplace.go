@@ -63,6 +63,7 @@ func readConfig(path string) (*Config, []finding) {
 	folder := filepath.Dir(path)
 	c.relativeTo(folder)
 	c.Kafka.relativeTo(folder)
+	f.faults = append(f.faults, c.readAccess()...)
 	c.complete(f.fault)
 	c.checkAddresses(f.fault)
 	return &c, f.faults

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,7 +110,7 @@ func cleanDemo(ctx context.Context, work string) error {
 		return err
 	}
 	defer unlock()
-	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", "tributary.log", demoLockFile} {
+	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", demoClientsFile, "tributary.log", demoLockFile} {
 		if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
 			return err
 		}
@@ -264,14 +262,8 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 			"pharmacy": {Kind: "mariadb", DSN: servers.MariaDBDSN()},
 		},
 	}
-	for _, c := range []ClientConfig{{ID: "provider"}, {ID: "operator", Operator: true}} {
-		c.KeyFile = filepath.Join(o.work, "keys", c.ID)
-		key, err := demoKey(c.KeyFile)
-		if err != nil {
-			return nil, nil, err
-		}
-		env[strings.ToUpper(c.ID)+"_KEY"] = key
-		cfg.Clients = append(cfg.Clients, c)
+	if err := demoClients(o.work, cfg, env); err != nil {
+		return nil, nil, err
 	}
 	text, err := yaml.MarshalWithOptions(cfg, yaml.OmitEmpty())
 	if err != nil {
@@ -283,21 +275,4 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 	}
 	cfg, err = loadConfig(path)
 	return cfg, env, err
-}
-
-// demoKey reads a client's bearer key, making it the first time.
-func demoKey(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
-	}
-	raw := make([]byte, 24)
-	if _, err := rand.Read(raw); err != nil {
-		return "", err
-	}
-	key := hex.EncodeToString(raw)
-	return key, os.WriteFile(path, []byte(key+"\n"), 0o600)
 }

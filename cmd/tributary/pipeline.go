@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/audit"
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose"
 	"github.com/tributary-health/tributary/compose/mapping"
@@ -42,6 +44,11 @@ type pipeline struct {
 	topic    publishTopic
 	pageKey  []byte
 	sources  []*source
+	audit    *audit.Log
+	clients  *access.Registry
+	own      []*clientStore // of clients that have one
+	outbox   publish.Outbox // the store's, as its publisher uses it
+	matching *matching
 }
 
 // loadMappings loads the configured mappings. Every fault is in the error.
@@ -194,6 +201,15 @@ func (p *pipeline) open(ctx context.Context) error {
 	if p.topic, err = p.continueTopic(ctx, p.topic); err != nil {
 		return err
 	}
+	if err := p.openRecord(); err != nil {
+		return err
+	}
+	if err := p.openClients(ctx); err != nil {
+		return err
+	}
+	if p.matching, err = openMatching(p.cfg.clients, time.Now()); err != nil {
+		return err
+	}
 	return p.openWorker()
 }
 
@@ -247,8 +263,7 @@ func (p *pipeline) openWorker() error {
 			renewed = append(renewed, s.name)
 		}
 	}
-	var err error
-	p.worker, err = compose.New(compose.Config{
+	cfg := compose.Config{
 		Resnapshot: renewed,
 		Set:        p.set, Feed: feed{p.reader}, Store: p.store, Sources: p.cfg.sourceNames(),
 		Partitions: p.cfg.Partitions, ChangePartitions: p.cfg.Partitions, SpillDir: spill,
@@ -264,7 +279,10 @@ func (p *pipeline) openWorker() error {
 				}
 			},
 			Parked: p.tellParked(),
-		}})
+		}}
+	p.matching.configure(&cfg)
+	var err error
+	p.worker, err = compose.New(cfg)
 	return err
 }
 
@@ -277,7 +295,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	g.Go(func() error { return p.worker.Run(ctx) })
 	g.Go(func() error {
 		return rebuildHint(publish.New(publish.Config{
-			Outbox: p.store, Topic: p.topic, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
+			Outbox: p.outbox, Topic: p.topic, Partitions: p.cfg.Partitions, Generation: p.store.Frontier().Generation,
 			Units: int(p.cfg.Kafka.TransactionUnits),
 			Hooks: publish.Hooks{
 				Published: func(_ int32, _ uint64, records int) { p.observe.announced.Add(float64(records)) },
@@ -290,6 +308,18 @@ func (p *pipeline) run(ctx context.Context) error {
 		select {
 		case <-p.store.Stopped():
 			return p.store.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error {
+		p.runClients(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-p.audit.Stopped():
+			return p.audit.Err()
 		case <-ctx.Done():
 			return nil
 		}
@@ -326,6 +356,12 @@ func (p *pipeline) close() {
 	}
 	if p.local != nil {
 		p.local.Close()
+	}
+	p.closeClients()
+	if p.audit != nil {
+		if err := p.audit.Close(); err != nil {
+			p.log.Error("audit: close", "error", err)
+		}
 	}
 	if p.store != nil {
 		if err := p.store.Close(); err != nil {

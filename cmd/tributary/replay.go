@@ -119,6 +119,9 @@ func (r *replay) open(ctx context.Context) error {
 	if r.sources, err = newSources(r.cfg, r.set); err != nil {
 		return err
 	}
+	if r.matching, err = openMatching(r.cfg.clients, time.Now()); err != nil {
+		return err
+	}
 	err = r.openBroker(ctx)
 	if errors.Is(err, kafka.ErrInUse) {
 		err = fmt.Errorf("%w: %s", err, needsStopped)
@@ -238,7 +241,7 @@ func (r *replay) follow(ctx context.Context, fresh *pebble.DB) error {
 }
 
 func (r *replay) composing(into compose.Store, spill string, bars *demo.Bars) compose.Config {
-	return compose.Config{
+	c := compose.Config{
 		Set: r.set, Store: into, Sources: r.cfg.sourceNames(), SpillDir: spill,
 		Partitions: r.cfg.Partitions, ChangePartitions: r.cfg.Partitions,
 		Hooks: compose.Hooks{Composing: func(done, total int) {
@@ -247,4 +250,6 @@ func (r *replay) composing(into compose.Store, spill string, bars *demo.Bars) co
 			}
 		}},
 	}
+	r.matching.configure(&c)
+	return c
 }

@@ -108,15 +108,20 @@ func (r *replay) again(ctx context.Context, feed compose.Feed) error {
 		return err
 	}
 	defer os.RemoveAll(spill)
-	w, err := compose.New(compose.Config{
+	c := compose.Config{
 		Set: r.set, Feed: feed, Store: unmoved{r.store}, Sources: r.cfg.sourceNames(), SpillDir: spill,
 		Partitions: r.cfg.Partitions, ChangePartitions: r.cfg.Partitions,
-	})
+	}
+	r.matching.configure(&c)
+	w, err := compose.New(c)
 	if err != nil {
 		return err
 	}
 	if s := w.Status(); !s.Composed {
 		return errors.Join(errors.New("a snapshot is open, or the mappings are not those that the store was composed with: let `tributary run` finish first (what other mappings change: tributary replay --mappings)"), w.Close())
+	}
+	if s := w.Status(); r.matching.id != "" && !s.Matching {
+		return errors.Join(errors.New("the match tokens are of other keys or of another quarter: let `tributary run` make them again first"), w.Close())
 	}
 	if err := w.Run(ctx); !errors.Is(err, io.EOF) {
 		return err

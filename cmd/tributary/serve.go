@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/tributary-health/tributary/access"
 	"github.com/tributary-health/tributary/api"
 )
 
@@ -31,16 +30,13 @@ func listen(addr, flagName string) (net.Listener, error) {
 
 // handler is everything served over HTTP: FHIR, health, metrics, status, and
 // the schema registry where it is the process's own.
-func (p *pipeline) handler() http.Handler {
-	clients := make([]access.Client, len(p.cfg.Clients))
-	operators := map[string]bool{}
-	for i, c := range p.cfg.Clients {
-		clients[i] = access.NewClient(c.ID, c.key)
-		operators[c.ID] = c.Operator
+func (p *pipeline) handler() (http.Handler, error) {
+	match, err := p.matcher()
+	if err != nil {
+		return nil, err
 	}
-	registry := access.NewRegistry(clients...)
 	fhir := api.New(api.Config{
-		Store: views{p.store}, Clients: registry, BasePath: fhirBase, Types: p.types(),
+		Clients: p.clients, Views: p.view, Audit: p.audit.Append, Match: match, BasePath: fhirBase, Types: p.types(),
 		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey,
 		Failed: func(route string, err error) { p.log.Error("api", "route", route, "error", err) },
 		Observe: func(route string, status int, took time.Duration) {
@@ -49,12 +45,12 @@ func (p *pipeline) handler() http.Handler {
 		}})
 	operator := func(next http.HandlerFunc) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			caller, err := registry.Authenticate(r.Header.Get("Authorization"))
+			caller, err := p.clients.Authenticate(r.Header.Get("Authorization"))
 			switch {
 			case err != nil:
 				w.Header().Set("WWW-Authenticate", `Bearer realm="tributary"`)
 				http.Error(w, "an operator's key is needed", http.StatusUnauthorized)
-			case !operators[caller.ClientID]:
+			case !caller.Operator():
 				http.Error(w, "the key is not an operator's", http.StatusForbidden)
 			default:
 				next(w, r)
@@ -69,7 +65,7 @@ func (p *pipeline) handler() http.Handler {
 	if p.local != nil {
 		paths["/registry/"] = http.StripPrefix("/registry", p.local.Handler())
 	}
-	return muxFirst(paths, p.untilComposed(fhir))
+	return muxFirst(paths, p.untilComposed(fhir)), nil
 }
 
 // untilComposed answers 503 for what would be half a record: before the first
@@ -90,14 +86,26 @@ func (p *pipeline) untilComposed(next http.Handler) http.Handler {
 
 // serve answers until ctx ends, then lets what it began finish for a while.
 func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
+	handler, err := p.handler()
+	if err != nil {
+		return err
+	}
 	// A caller that sends or takes a few bytes now and then holds its connection
 	// and its answer for so long and no longer.
 	srv := &http.Server{
-		Handler: p.handler(), IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
+		Handler: handler, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
 	}
+	listen := srv.Serve
+	if p.cfg.TLS.enabled() {
+		srv.TLSConfig, err = p.cfg.TLS.server(func(err error) { p.log.Error("tls: the files changed and cannot be used", "error", err) })
+		if err != nil {
+			return err
+		}
+		listen = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	go func() { failed <- listen(l) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("api: %w", err)
@@ -105,7 +113,7 @@ func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err := srv.Shutdown(drain)
+	err = srv.Shutdown(drain)
 	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
 		return serveErr
 	}
@@ -141,7 +149,7 @@ func (p *pipeline) ready(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return p.clientsReady(ctx)
 }
 
 // types are the resource types that the mappings make: a type added by a mapping

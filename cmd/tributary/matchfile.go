@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tributary-health/tributary/hashmatch"
+)
+
+// matchColumns are the columns of a file of patients, in any order. ref is the
+// partner's own and never leaves the machine.
+var matchColumns = []string{"ref", "given", "family", "birth_date", "sex", "address", "zip", "phone", "member_id", "ssn4"}
+
+// matchRow is one patient of the file.
+type matchRow struct {
+	line   int
+	ref    string
+	person hashmatch.Demographics
+}
+
+// maxMatchFile is well above what a day's patients take.
+const maxMatchFile = 64 << 20
+
+// readMatchFile reads the whole file before anything is sent. Its errors and the
+// warnings name lines and columns, never what stands there: that is somebody's
+// name.
+func readMatchFile(file string, warnings io.Writer) ([]matchRow, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("match: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxMatchFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("match: read %s: %w", file, err)
+	}
+	if len(text) > maxMatchFile {
+		return nil, fmt.Errorf("match: %s: more than %d MiB: split it", file, maxMatchFile>>20)
+	}
+	rows, err := parseMatchFile(text, warnings)
+	if err != nil {
+		return nil, fmt.Errorf("match: %s: %w", file, err)
+	}
+	return rows, nil
+}
+
+func parseMatchFile(text []byte, warnings io.Writer) ([]matchRow, error) {
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
+	header, err := r.Read()
+	if err != nil {
+		return nil, csvError(err)
+	}
+	columns, err := matchHeader(header)
+	if err != nil {
+		return nil, err
+	}
+	var rows []matchRow
+	unused := 0
+	for {
+		record, err := r.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, csvError(err)
+		}
+		line, _ := r.FieldPos(0)
+		row, wrong, err := readMatchRow(line, columns, record)
+		if err != nil {
+			return nil, err
+		}
+		for _, column := range wrong {
+			if unused++; unused <= shownWarnings {
+				fmt.Fprintf(warnings, "match: line %d, column %d (%s): not usable, left out\n", line, column+1, columns[column])
+			}
+		}
+		rows = append(rows, row)
+	}
+	if unused > shownWarnings {
+		fmt.Fprintf(warnings, "match: %d more values are not usable\n", unused-shownWarnings)
+	}
+	if len(rows) == 0 {
+		return nil, errors.New("a header and no patient")
+	}
+	return rows, nil
+}
+
+const shownWarnings = 20
+
+// csvError says where, and drops the rest of the cause.
+func csvError(err error) error {
+	var at *csv.ParseError
+	switch {
+	case err == io.EOF:
+		return errors.New("the file is empty; its first line names the columns: " + strings.Join(matchColumns, ", "))
+	case errors.As(err, &at) && errors.Is(err, csv.ErrFieldCount):
+		return fmt.Errorf("line %d: another number of columns than line 1", at.Line)
+	case errors.As(err, &at):
+		return fmt.Errorf("line %d, column %d: %w", at.Line, at.Column, at.Err)
+	}
+	return err
+}
+
+// matchHeader checks the first line. A file without header has a patient there,
+// so it is not repeated either.
+func matchHeader(header []string) ([]string, error) {
+	var columns []string
+	for i, name := range header {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !slices.Contains(matchColumns, name) {
+			return nil, fmt.Errorf("line 1, column %d: not the name of a column; the columns are %s", i+1, strings.Join(matchColumns, ", "))
+		}
+		if slices.Contains(columns, name) {
+			return nil, fmt.Errorf("line 1, column %d: %s a second time", i+1, name)
+		}
+		columns = append(columns, name)
+	}
+	if !slices.Contains(columns, "birth_date") {
+		return nil, errors.New("line 1: no column birth_date: without it nobody is matched")
+	}
+	return columns, nil
+}
+
+// readMatchRow also returns the places of values that normalise to nothing.
+func readMatchRow(line int, columns, record []string) (row matchRow, wrong []int, err error) {
+	row = matchRow{line: line, ref: strconv.Itoa(line)}
+	var name hashmatch.Name
+	var address hashmatch.Address
+	for i, value := range record {
+		if !utf8.ValidString(value) {
+			return row, nil, fmt.Errorf("line %d, column %d: not UTF-8; save the file as UTF-8", line, i+1)
+		}
+		value = strings.TrimSpace(value)
+		if value == "" {
+			continue
+		}
+		normal := value
+		switch columns[i] {
+		case "ref":
+			row.ref = value
+		case "given":
+			name.Given, normal = []string{value}, hashmatch.NormalGiven(value)
+		case "family":
+			name.Family, normal = value, hashmatch.NormalFamily(value)
+		case "birth_date":
+			row.person.BirthDate, normal = value, hashmatch.NormalBirthDate(value)
+		case "sex":
+			row.person.Sex, normal = value, hashmatch.NormalSex(value)
+		case "address":
+			address.Line, normal = value, hashmatch.NormalLine(value)
+		case "zip":
+			address.ZIP, normal = value, hashmatch.NormalZIP(value)
+		case "phone":
+			row.person.Phones, normal = severalOf(value, hashmatch.NormalPhone)
+		case "member_id":
+			row.person.MemberIDs, normal = severalOf(value, hashmatch.NormalMemberID)
+		case "ssn4":
+			row.person.SSN, normal = value, hashmatch.NormalSSN4(value)
+		}
+		if normal == "" {
+			wrong = append(wrong, i)
+		}
+	}
+	row.person.Names = []hashmatch.Name{name}
+	row.person.Addresses = []hashmatch.Address{address}
+	return row, wrong, nil
+}
+
+// severalOf splits at semicolons; normal is empty if one of the values
+// normalises to nothing.
+func severalOf(value string, normalize func(string) string) (values []string, normal string) {
+	normal = value
+	for _, v := range strings.Split(value, ";") {
+		if v = strings.TrimSpace(v); v == "" {
+			continue
+		}
+		values = append(values, v)
+		if normalize(v) == "" {
+			normal = ""
+		}
+	}
+	return values, normal
+}
