@@ -269,10 +269,16 @@ func (p *pipeline) view(caller access.Caller) (api.Store, error) {
 		}
 		return views{p.store}, nil
 	}
-	if s := own.projection.Status(); !s.Ready || !own.store.Frontier().Composed {
+	if !own.ready() {
 		return nil, fmt.Errorf("%w: what the client may see is being made", api.ErrNotReady)
 	}
 	return views{own.store}, nil
+}
+
+// ready says whether the client may be served: its store has everything that the
+// pipeline's had when it began to follow, the first composition included.
+func (c *clientStore) ready() bool {
+	return c.projection.Status().Ready && c.store.Frontier().Composed
 }
 
 func (p *pipeline) ownOf(id string) *clientStore {

@@ -110,7 +110,7 @@ func cleanDemo(ctx context.Context, work string) error {
 		return err
 	}
 	defer unlock()
-	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", demoClientsFile, "tributary.log", demoLockFile} {
+	for _, name := range []string{demoEnvFile, demoConfigFile, "data", "keys", demoClientsFile, demoPeopleFile, "tributary.log", demoLockFile} {
 		if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
 			return err
 		}

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/tributary-health/tributary/access"
@@ -98,9 +98,9 @@ func (m *matching) tokens(_ string, content []byte) []commit.Token {
 	return all
 }
 
-// matcher answers who is asked for. The quotas stand where the record of attempts
+// newMatcher answers who is asked for. The quotas stand where the record of attempts
 // says: it is durable, so they are.
-func (p *pipeline) matcher() (api.Matcher, error) {
+func (p *pipeline) newMatcher() (*api.HashMatcher, error) {
 	past := map[string][]access.Attempt{}
 	err := p.audit.Since(time.Now().Add(-quotaMemory(p.cfg.clients)), func(e audit.Event) bool {
 		if attempt, ok := api.MatchAttempt(e); ok {
@@ -148,10 +148,20 @@ func (v matchView) Holders(token [hashmatch.TokenSize]byte, fn func(member strin
 	return err
 }
 
-// warnOfEpoch says, once an epoch has begun that is the last with tokens, that the
+// watchEpoch says, once the last quarter that has tokens has begun, that the
 // process has to be started again before it ends.
-func (m *matching) warnOfEpoch(now time.Time, once *sync.Once, warn func()) {
-	if len(m.partners) > 0 && hashmatch.EpochOf(now) >= m.until {
-		once.Do(warn)
+func (p *pipeline) watchEpoch(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for len(p.matching.partners) > 0 {
+		if hashmatch.EpochOf(time.Now()) >= p.matching.until {
+			p.log.Warn("match: the next quarter has no tokens: start the process again before it begins")
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/api"
 	"github.com/tributary-health/tributary/audit"
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose"
@@ -49,6 +50,7 @@ type pipeline struct {
 	own      []*clientStore // of clients that have one
 	outbox   publish.Outbox // the store's, as its publisher uses it
 	matching *matching
+	match    *api.HashMatcher
 }
 
 // loadMappings loads the configured mappings. Every fault is in the error.
@@ -210,6 +212,9 @@ func (p *pipeline) open(ctx context.Context) error {
 	if p.matching, err = openMatching(p.cfg.clients, time.Now()); err != nil {
 		return err
 	}
+	if p.match, err = p.newMatcher(); err != nil {
+		return err
+	}
 	return p.openWorker()
 }
 
@@ -314,6 +319,10 @@ func (p *pipeline) run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		p.runClients(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		p.watchEpoch(ctx)
 		return nil
 	})
 	g.Go(func() error {

@@ -137,6 +137,9 @@ func welcome(p *pipeline, env map[string]string, work string, workload bool) (st
 	if err != nil {
 		return "", err
 	}
+	if err := writePeople(p, work, members); err != nil {
+		return "", err
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nFHIR      %s\n", env["FHIR"])
 	fmt.Fprintf(&b, "broker    %s   topic %s\n", env["BROKER"], changeTopicName)
@@ -148,6 +151,10 @@ func welcome(p *pipeline, env map[string]string, work string, workload bool) (st
 	}
 	fmt.Fprintf(&b, "\nSubscribe to every change:\n\n  bin/tributary tail --work %s\n  kcat -b %s -C -t %s -o end -f '%%h\\n%%s\\n'\n\n",
 		shellQuote(fromHere(work)), env["BROKER"], changeTopicName)
+	fmt.Fprintf(&b, "A partner asks by hash; a subscriber's own topic, without addresses and numbers; who saw what:\n\n")
+	fmt.Fprintf(&b, "  bin/tributary match --work %s %s\n", shellQuote(fromHere(work)), shellPath(work, demoPeopleFile))
+	fmt.Fprintf(&b, "  bin/tributary tail --work %s --topic %s\n", shellQuote(fromHere(work)), clientTopic("subscriber", 0))
+	fmt.Fprintf(&b, "  bin/tributary audit list --work %s\n\n", shellQuote(fromHere(work)))
 	if workload {
 		fmt.Fprintln(&b, "The workload invents changes and moves its own clock on: the record soon is")
 		fmt.Fprintln(&b, "ahead of today, and makes no clinical sense. For one that stands still:")

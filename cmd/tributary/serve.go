@@ -30,13 +30,9 @@ func listen(addr, flagName string) (net.Listener, error) {
 
 // handler is everything served over HTTP: FHIR, health, metrics, status, and
 // the schema registry where it is the process's own.
-func (p *pipeline) handler() (http.Handler, error) {
-	match, err := p.matcher()
-	if err != nil {
-		return nil, err
-	}
+func (p *pipeline) handler() http.Handler {
 	fhir := api.New(api.Config{
-		Clients: p.clients, Views: p.view, Audit: p.audit.Append, Match: match, BasePath: fhirBase, Types: p.types(),
+		Clients: p.clients, Views: p.view, Audit: p.audit.Append, Match: p.match, BasePath: fhirBase, Types: p.types(),
 		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey,
 		Failed: func(route string, err error) { p.log.Error("api", "route", route, "error", err) },
 		Observe: func(route string, status int, took time.Duration) {
@@ -65,7 +61,7 @@ func (p *pipeline) handler() (http.Handler, error) {
 	if p.local != nil {
 		paths["/registry/"] = http.StripPrefix("/registry", p.local.Handler())
 	}
-	return muxFirst(paths, p.untilComposed(fhir)), nil
+	return muxFirst(paths, p.untilComposed(fhir))
 }
 
 // untilComposed answers 503 for what would be half a record: before the first
@@ -86,22 +82,19 @@ func (p *pipeline) untilComposed(next http.Handler) http.Handler {
 
 // serve answers until ctx ends, then lets what it began finish for a while.
 func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
-	handler, err := p.handler()
-	if err != nil {
-		return err
-	}
 	// A caller that sends or takes a few bytes now and then holds its connection
 	// and its answer for so long and no longer.
 	srv := &http.Server{
-		Handler: handler, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
+		Handler: p.handler(), IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
 	}
 	listen := srv.Serve
 	if p.cfg.TLS.enabled() {
-		srv.TLSConfig, err = p.cfg.TLS.server(func(err error) { p.log.Error("tls: the files changed and cannot be used", "error", err) })
+		settings, err := p.cfg.TLS.server(func(err error) { p.log.Error("tls: the files changed and cannot be used", "error", err) })
 		if err != nil {
 			return err
 		}
+		srv.TLSConfig = settings
 		listen = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}
 	failed := make(chan error, 1)
@@ -113,7 +106,7 @@ func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	err = srv.Shutdown(drain)
+	err := srv.Shutdown(drain)
 	if serveErr := <-failed; !errors.Is(serveErr, http.ErrServerClosed) {
 		return serveErr
 	}

@@ -28,6 +28,8 @@ type statusReport struct {
 	Parked     []parkedStatus `json:"parked"`
 	Skipped    []skippedRows  `json:"skipped"`
 	Topic      []topicStatus  `json:"change_topic"`
+	Clients    []clientStatus `json:"clients"`
+	Audit      string         `json:"audit_head"` // entry number and hash of the record's last entry
 }
 
 type sourceStatus struct {
@@ -68,7 +70,7 @@ func (p *pipeline) status() (statusReport, error) {
 	w := p.worker.Status()
 	r := statusReport{
 		Version: version, Generation: f.Generation, Commit: uint64(f.Number), Composed: f.Composed, Mappings: p.set.Version(),
-		Parked: []parkedStatus{}, Skipped: []skippedRows{},
+		Parked: []parkedStatus{}, Skipped: []skippedRows{}, Clients: p.clientStatuses(), Audit: p.audit.Head().String(),
 	}
 	p.observe.mu.Lock()
 	r.Composing = p.observe.composing
@@ -209,6 +211,13 @@ func printStatus(w io.Writer, r statusReport) {
 	for _, t := range r.Topic {
 		fmt.Fprintf(w, "  partition %d: %d of %d announced\n", t.Partition, t.Announced, t.Committed)
 	}
+	if len(r.Clients) > 0 {
+		fmt.Fprintln(w, "\nclients")
+	}
+	for _, c := range r.Clients {
+		fmt.Fprintf(w, "  %s\n", c.line())
+	}
+	fmt.Fprintf(w, "\nrecord of disclosures: last entry %s\n", r.Audit)
 	fmt.Fprintf(w, "\nparked: %d\n", len(r.Parked))
 	for _, k := range r.Parked {
 		fmt.Fprintf(w, "  %s since %s, attempt %d: %s\n", k.Root, k.Since.Format(time.RFC3339), k.Attempts, strings.TrimSpace(k.Reason))
