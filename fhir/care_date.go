@@ -15,6 +15,7 @@ var careDates = map[string][2]string{
 	"ExplanationOfBenefit": {"service-date"},
 	"Coverage":             {"date"},
 	"Composition":          {"date"},
+	"Task":                 {"authored-on"},
 }
 
 // CareDate returns the time that a resource's care took, by its Index; ok is

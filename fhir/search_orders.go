@@ -46,6 +46,22 @@ var (
 		byReference("attester", "attester.party", "Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Organization"),
 		byReference("encounter", "encounter", anyVisit...),
 	}
+	taskParams = []SearchParam{
+		identifierParam,
+		byMember("patient", "for"), byMember("subject", "for"),
+		byToken("code", "code"), byToken("business-status", "businessStatus"), byToken("performer", "performerType"),
+		byToken("group-identifier", "groupIdentifier"),
+		byCode("status", fhirSystem+"task-status", "status"),
+		byCode("intent", fhirSystem+"task-intent", "intent"),
+		byCode("priority", fhirSystem+"request-priority", "priority"),
+		byDate("authored-on", "authoredOn"), byDate("modified", "lastModified"), byDate("period", "executionPeriod"),
+		own("when it is to be done", byDate("due", "restriction.period")),
+		byReference("owner", "owner", "Practitioner", "PractitionerRole", "Organization", "CareTeam", "HealthcareService", "Patient", "Device", "RelatedPerson"),
+		byReference("requester", "requester", anyAuthor...),
+		byReference("encounter", "encounter", "Encounter"),
+		byReference("based-on", "basedOn"), byReference("focus", "focus"),
+		byReference("part-of", "partOf", "Task"),
+	}
 	provenanceParams = []SearchParam{
 		byReference("target", "target"),
 		byMember("patient", "target"),

@@ -185,4 +185,5 @@ var parameters = map[string][]SearchParam{
 	"Immunization":         immunizationParams,
 	"Composition":          compositionParams,
 	"Provenance":           provenanceParams,
+	"Task":                 taskParams,
 }

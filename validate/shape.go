@@ -123,7 +123,7 @@ func memberOf(ref string, top map[string]any) string {
 	if strings.HasPrefix(ref, "Patient/") {
 		return ref
 	}
-	for _, name := range []string{"subject", "patient", "beneficiary"} {
+	for _, name := range []string{"subject", "patient", "beneficiary", "for"} {
 		if r, ok := top[name].(map[string]any); ok {
 			if text, ok := r["reference"].(string); ok && strings.HasPrefix(text, "Patient/") {
 				return text

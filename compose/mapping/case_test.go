@@ -216,6 +216,10 @@ func (d *database) input(r *mapping.Resource, row mapping.Row) mapping.Input {
 			match := j.Cardinality == mapping.All
 			switch j.Cardinality {
 			case mapping.One:
+				if j.Fixed != "" {
+					match = j.Fixed == key(other)
+					break
+				}
 				k, ok := text(from, j.Column)
 				match = ok && k == key(other)
 			case mapping.Many:

@@ -5,6 +5,7 @@ import (
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
 // date gives the day of a date or dateTime, with the precision it has.
@@ -20,6 +21,133 @@ func date(args ...ref.Val) ref.Val {
 		return text[:10]
 	}
 	return text
+}
+
+// dateIn gives the day that a time lies in where a zone's clocks are. A date, and
+// a time without a zone, lies in its own day everywhere.
+func (s *Set) dateIn(args ...ref.Val) ref.Val {
+	day := date(args[0])
+	text, ok := args[0].(types.String)
+	if !ok || len(text) <= 10 || types.IsError(day) {
+		return day
+	}
+	at, zoned := instantOf(string(text))
+	if !zoned {
+		return day
+	}
+	name, _ := args[1].(types.String)
+	zone, ok := s.located.Load(string(name))
+	if !ok {
+		loaded, err := loadZone(string(name))
+		if err != nil {
+			return fault("date got a zone that does not exist")
+		}
+		zone, _ = s.located.LoadOrStore(string(name), loaded)
+	}
+	return dayText(at.In(zone.(*time.Location)))
+}
+
+// instantOf reads a dateTime that was checked before; ok is false for one without
+// a zone.
+func instantOf(s string) (at time.Time, ok bool) {
+	offset := 0
+	switch n := len(s); {
+	case s[n-1] == 'Z':
+	case s[n-6] == '+', s[n-6] == '-':
+		offset = (number(s[n-5:n-3])*60 + number(s[n-2:])) * 60
+		if s[n-6] == '-' {
+			offset = -offset
+		}
+	default:
+		return at, false
+	}
+	return time.Date(number(s[:4]), time.Month(number(s[5:7])), number(s[8:10]),
+		number(s[11:13]), number(s[14:16]), number(s[17:19])-offset, 0, time.UTC), true
+}
+
+// dayText is the day of a time, which must be in the years that a date can have.
+func dayText(t time.Time) ref.Val {
+	if t.Year() < 1 || t.Year() > 9999 {
+		return fault("a date leaves the years that it can have")
+	}
+	return types.String(t.Format(time.DateOnly))
+}
+
+// dayOf reads the day of a date or dateTime.
+func dayOf(function string, v ref.Val) (time.Time, ref.Val) {
+	text, ok := v.(types.String)
+	if !ok || len(text) < 10 || !validDateTime(string(text), true) {
+		return time.Time{}, fault(function + " needs a date or a dateTime with a day")
+	}
+	return time.Date(number(text[:4]), time.Month(number(text[5:7])), number(text[8:10]), 0, 0, 0, 0, time.UTC), nil
+}
+
+// addDays moves a date or dateTime by whole days.
+func addDays(args ...ref.Val) ref.Val {
+	if args[0] == types.NullValue {
+		return types.NullValue
+	}
+	day, bad := dayOf("addDays", args[0])
+	if bad != nil {
+		return bad
+	}
+	n, ok := args[1].(types.Int)
+	if !ok || n < -3_660_000 || n > 3_660_000 {
+		return fault("addDays needs a whole number of days")
+	}
+	moved, ok := dayText(day.AddDate(0, 0, int(n))).(types.String)
+	if !ok {
+		return fault("addDays leaves the years that a date can have")
+	}
+	text, _ := args[0].(types.String)
+	return moved + text[10:]
+}
+
+// daysBetween counts the days from the first to the second; their times of day
+// do not count.
+func daysBetween(args ...ref.Val) ref.Val {
+	if args[0] == types.NullValue || args[1] == types.NullValue {
+		return types.NullValue
+	}
+	from, bad := dayOf("daysBetween", args[0])
+	if bad != nil {
+		return bad
+	}
+	to, bad := dayOf("daysBetween", args[1])
+	if bad != nil {
+		return bad
+	}
+	return types.Int((to.Unix() - from.Unix()) / 86400)
+}
+
+// latest gives the last of a list of dates and dateTimes, as they compare in
+// expressions; nulls are left out.
+func latest(args ...ref.Val) ref.Val { return extreme("latest", args[0], 1) }
+
+// earliest gives the first of them.
+func earliest(args ...ref.Val) ref.Val { return extreme("earliest", args[0], -1) }
+
+func extreme(function string, v ref.Val, sign int) ref.Val {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return fault(function + " needs a list")
+	}
+	var best ref.Val = types.NullValue
+	size, _ := list.Size().(types.Int)
+	for i := types.Int(0); i < size; i++ {
+		item := list.Get(i)
+		if item == types.NullValue {
+			continue
+		}
+		text, ok := item.(types.String)
+		if !ok || !validDateTime(string(text), true) {
+			return fault(function + " needs dates and dateTimes")
+		}
+		if kept, ok := best.(types.String); !ok || sign > 0 && text > kept || sign < 0 && text < kept {
+			best = text
+		}
+	}
+	return best
 }
 
 // addMonths moves a date or dateTime by whole months; a day that the month does

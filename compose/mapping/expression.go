@@ -273,6 +273,15 @@ func (rc *resourceCompiler) inspectCall(x *expression, e ast.Expr) {
 	case "matching":
 		rc.inspectColumn(x, name, args[0], args[1])
 		rc.inspectColumn(x, name, args[2], args[3])
+	case "date":
+		if len(args) < 2 {
+			return
+		}
+		if zone, ok := rc.literal(x, name, args[1]); ok {
+			if _, err := loadZone(zone); err != nil || zone == "" {
+				rc.problems.add(x.placeOf(args[1].ID()).problem(quote(zone)+" is not a time zone", "a name like America/New_York"))
+			}
+		}
 	case "fail":
 		rc.literal(x, name, args[0])
 	}

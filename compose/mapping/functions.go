@@ -15,7 +15,7 @@ import (
 // functionNames are the mapping functions, and those of CEL that mappings use
 // most: candidates when a name is unknown.
 var functionNames = []string{
-	"ref", "id", "code", "date", "addMonths", "digits", "latestBy", "matching", "sortBy", "groupBy", "sum", "distinct", "first", "fail",
+	"ref", "id", "code", "date", "addDays", "addMonths", "daysBetween", "latest", "earliest", "digits", "latestBy", "matching", "sortBy", "groupBy", "sum", "distinct", "first", "fail",
 	"xml", "has", "size", "filter", "map", "exists", "all", "string", "int", "double", "split", "join", "replace",
 	"trim", "lowerAscii", "upperAscii", "substring", "matches", "contains", "startsWith", "endsWith", "indexOf", "slice", "flatten",
 }
@@ -37,8 +37,12 @@ func (s *Set) functions() []cel.EnvOption {
 		cel.Function("ref", fn("ref", dyn, s.ref, str, str, dyn), fn("ref", dyn, s.ref, str, str, dyn, str)),
 		cel.Function("id", fn("id", dyn, s.id, str, str, dyn), fn("id", dyn, s.id, str, str, dyn, str)),
 		cel.Function("code", fn("code", dyn, s.code, str, dyn)),
-		cel.Function("date", fn("date", dyn, date, dyn)),
+		cel.Function("date", fn("date", dyn, date, dyn), fn("date", dyn, s.dateIn, dyn, str)),
+		cel.Function("addDays", fn("addDays", dyn, addDays, dyn, cel.IntType)),
 		cel.Function("addMonths", fn("addMonths", dyn, addMonths, dyn, cel.IntType)),
+		cel.Function("daysBetween", fn("daysBetween", dyn, daysBetween, dyn, dyn)),
+		cel.Function("latest", fn("latest", dyn, latest, listA)),
+		cel.Function("earliest", fn("earliest", dyn, earliest, listA)),
 		cel.Function("digits", fn("digits", dyn, digits, dyn)),
 		cel.Function("xml", fn("xml", dyn, xmlText, dyn)),
 		cel.Function("latestBy", fn("latestBy", listA, latestBy, listA, str, str)),

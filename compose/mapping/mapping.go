@@ -52,13 +52,16 @@ const (
 )
 
 // Join names other rows that a resource is made from. From is the index of an
-// earlier One join, or -1 for the resource's own row.
+// earlier One join, or -1 for the resource's own row. A One join with Fixed goes
+// out from no row: it gives the row of a reference table whose primary key is
+// Fixed, the same for every resource.
 type Join struct {
 	Name        string
 	Cardinality Cardinality
 	Table       change.Table
 	From        int
 	Column      string
+	Fixed       string
 }
 
 // Row is a row with its schema, as composition hands it to an expression. The

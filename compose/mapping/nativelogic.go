@@ -34,7 +34,14 @@ func (rc *resourceCompiler) nativeOperator(call ast.CallExpr) native {
 	case "dyn":
 		return args[0]
 	case "xml", "date", "digits":
-		return nativeFunctionOf(name, args[0])
+		if len(args) == 1 {
+			return nativeFunctionOf(name, args[0])
+		}
+		if zone, ok := literalText(call.Args()[1]); ok && name == "date" {
+			in := types.String(zone)
+			return &nativeFunction{func(v ...ref.Val) ref.Val { return rc.set.dateIn(v[0], in) }, args[0]}
+		}
+		return nil
 	case celop.Add:
 		return concat(args[0], args[1])
 	case celop.Equals:

@@ -57,7 +57,9 @@ func FuzzDates(f *testing.F) {
 				t.Fatalf("%q is no date", s)
 			}
 		}
-		for _, v := range []any{date(types.String(s)), addMonths(types.String(s), types.Int(n))} {
+		set := &Set{}
+		for _, v := range []any{date(types.String(s)), addMonths(types.String(s), types.Int(n)), addDays(types.String(s), types.Int(n)),
+			set.dateIn(types.String(s), types.String("America/New_York")), latest(types.DefaultTypeAdapter.NativeToValue([]string{s}))} {
 			if out, ok := v.(types.String); ok && !validDateTime(string(out), true) {
 				t.Fatalf("%q gave %q", s, out)
 			}
@@ -149,6 +151,66 @@ func TestCompareNumbers(t *testing.T) {
 	}{{"9", "10", -1}, {"-1", "1", -1}, {"1.50", "1.5", 0}, {"123456789012345678901", "123456789012345678900", 1}, {"1e+300", "2", 1}, {"x", "y", -1}} {
 		if got := compareNumbers(c.a, c.b); got != c.want {
 			t.Errorf("%s, %s: %d", c.a, c.b, got)
+		}
+	}
+}
+
+func TestAddDays(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		n    int
+		want string
+	}{
+		{"2024-02-28", 1, "2024-02-29"},
+		{"2023-02-28", 1, "2023-03-01"},
+		{"2024-03-01", -1, "2024-02-29"},
+		{"2020-12-31T10:00:00.5Z", 365, "2021-12-31T10:00:00.5Z"},
+		{"2020-12-31T10:00:00", 0, "2020-12-31T10:00:00"},
+		{"9999-12-30", 1, "9999-12-31"},
+		{"0001-01-02", -1, "0001-01-01"},
+	} {
+		if got := addDays(types.String(c.text), types.Int(c.n)); got != types.String(c.want) {
+			t.Errorf("addDays(%s, %d) = %v", c.text, c.n, got)
+		}
+		if n := daysBetween(types.String(c.text), types.String(c.want)); n != types.Int(c.n) {
+			t.Errorf("daysBetween(%s, %s) = %v", c.text, c.want, n)
+		}
+	}
+	for _, text := range []string{"", "2020", "2020-02", "2020-02-30", "0000-00-00", "infinity"} {
+		if !types.IsError(addDays(types.String(text), types.Int(1))) || !types.IsError(daysBetween(types.String("2020-01-01"), types.String(text))) {
+			t.Errorf("days are counted from %q", text)
+		}
+	}
+	if !types.IsError(addDays(types.String("9999-12-31"), types.Int(1))) || !types.IsError(addDays(types.String("0001-01-01"), types.Int(-1))) {
+		t.Error("addDays leaves the years of a date")
+	}
+	if !types.IsError(addDays(types.String("2020-01-01"), types.Int(1<<62))) {
+		t.Error("addDays takes any number")
+	}
+}
+
+// TestDateInZone: the day changes at the zone's midnight, summer and winter.
+func TestDateInZone(t *testing.T) {
+	set := &Set{}
+	for _, c := range []struct{ text, zone, want string }{
+		{"2026-01-02T04:59:59Z", "America/New_York", "2026-01-01"},
+		{"2026-01-02T05:00:00Z", "America/New_York", "2026-01-02"},
+		{"2026-07-02T03:59:59.999Z", "America/New_York", "2026-07-01"},
+		{"2026-07-02T04:00:00Z", "America/New_York", "2026-07-02"},
+		{"2026-01-01T23:00:00-05:00", "UTC", "2026-01-02"},
+		{"2026-01-02T01:00:00+05:30", "UTC", "2026-01-01"},
+		{"2016-12-31T23:59:60Z", "UTC", "2017-01-01"},
+		{"2026-01-02T01:00:00", "America/New_York", "2026-01-02"},
+		{"2026-01-02", "America/New_York", "2026-01-02"},
+		{"2026-01", "America/New_York", "2026-01"},
+	} {
+		if got := set.dateIn(types.String(c.text), types.String(c.zone)); got != types.String(c.want) {
+			t.Errorf("date(%s, %s) = %v, want %s", c.text, c.zone, got, c.want)
+		}
+	}
+	for _, text := range []string{"0001-01-01T00:00:00Z", "yesterday", ""} {
+		if got := set.dateIn(types.String(text), types.String("America/New_York")); !types.IsError(got) {
+			t.Errorf("date(%q, America/New_York) = %v", text, got)
 		}
 	}
 }

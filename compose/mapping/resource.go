@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 
 	"cel.dev/cel-go/cel"
@@ -189,7 +190,7 @@ func (rc *resourceCompiler) readJoin(f entry) (j joinDecl, ok bool) {
 		rc.problem(f.value, "join "+quote(f.key.text)+" is an object, not "+f.value.kind.String(), "for example {one: table, key: column}")
 		return j, false
 	}
-	rc.keys(f.value, "a join", "one", "many", "all", "key", "by")
+	rc.keys(f.value, "a join", "one", "many", "all", "key", "by", "is")
 	var kinds []string
 	for i, k := range []string{"one", "many", "all"} {
 		if n := f.value.get(k); n != nil {
@@ -207,7 +208,10 @@ func (rc *resourceCompiler) readJoin(f entry) (j joinDecl, ok bool) {
 	}
 	j.Name, j.Table, j.From = f.key.text, j.table.decl.Table, -1
 	own := rc.resource.from
-	key, by := f.value.get("key"), f.value.get("by")
+	key, by, is := f.value.get("key"), f.value.get("by"), f.value.get("is")
+	if is != nil {
+		return j, rc.noKey(f, key, "key", "is says which row it is") && rc.noKey(f, by, "by", "is says which row it is") && rc.fixedJoin(&j, f, is)
+	}
 	if j.Cardinality != All || !j.table.reference() {
 		if own.reference() && !j.table.reference() {
 			rc.problem(f.value, "a row of "+own.decl.Table.String()+" belongs to no member: it cannot be joined with rows of "+j.Table.String()+", which do", "")
@@ -232,6 +236,34 @@ func (rc *resourceCompiler) noKey(f entry, n *node, key, hint string) bool {
 		rc.problem(n, "join "+quote(f.key.text)+" cannot have "+key, hint)
 	}
 	return n == nil
+}
+
+// fixedJoin reads the primary key of the one row that is joined everywhere.
+func (rc *resourceCompiler) fixedJoin(j *joinDecl, f entry, is *node) bool {
+	if j.Cardinality != One {
+		rc.problem(is, "join "+quote(f.key.text)+" cannot have is", "only one takes is: the primary key of the row")
+		return false
+	}
+	if !j.table.reference() {
+		rc.problem(is, "table "+j.Table.String()+" has members: a row of it cannot be joined by is", "is names a row of a reference table")
+		return false
+	}
+	j.Fixed = rc.text(is)
+	if s := j.table.schema; s != nil && j.Fixed != "" {
+		keys := s.KeyColumns()
+		if len(keys) != 1 {
+			rc.problem(f.value, "table "+j.Table.String()+" has no primary key of one column", "")
+		} else if typ := s.Columns[keys[0]].Type; (typ == change.Int || typ == change.Uint) && !wholeNumber(j.Fixed) {
+			rc.problem(is, quote(j.Fixed)+" is no primary key of "+j.Table.String()+": that is a whole number", "")
+		}
+	}
+	return j.Fixed != ""
+}
+
+// wholeNumber reports whether the text is a whole number as sources print it.
+func wholeNumber(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return err == nil && strconv.FormatInt(n, 10) == s
 }
 
 // oneJoin reads "column" or "join.column".
@@ -320,7 +352,11 @@ func (rc *resourceCompiler) readWhere() {
 	if n != nil {
 		rc.resource.Skipped = "not selected"
 	}
-	if name != nil {
+	switch {
+	case name == nil:
+	case name.kind == boolNode && name.text == "false":
+		rc.resource.Skipped = ""
+	default:
 		rc.resource.Skipped = rc.text(name)
 	}
 	if n != nil {

@@ -35,7 +35,8 @@ type Set struct {
 	reported  map[Problem]bool
 	hashers   sync.Pool
 	made      referenceCache
-	plain     bool // every expression is CEL's: for tests
+	located   sync.Map // zones that expressions name: *time.Location by name
+	plain     bool     // every expression is CEL's: for tests
 }
 
 // document is one YAML document of a file.

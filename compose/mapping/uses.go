@@ -78,7 +78,7 @@ func (rc *resourceCompiler) noteUses(x *expression, e ast.Expr) {
 			}
 		case celop.OptIndex, celop.OptSelect:
 			u.all = true
-		case "ref", "id", "code", "fail": // their texts name no column
+		case "ref", "id", "code", "date", "fail": // their texts name no column
 		default: // a function may take a column's name; another text does no harm
 			if name := call.FunctionName(); call.IsMemberFunction() || strings.HasPrefix(name, "_") || strings.HasPrefix(name, "@") {
 				return
