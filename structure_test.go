@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"capture":              {"change"},
 	"capture/postgres":     {"change", "capture"},
 	"capture/mysql":        {"change", "capture"},
+	"capture/clock":        {"change", "capture"},
 	"kafka":                {"change"},
 	"compose/mapping":      {"change", "fhir"},
 	"compose/mappingtest":  {"change", "compose", "compose/mapping", "fhir"},

@@ -21,6 +21,7 @@ type affected struct {
 	engine     *engine
 	members    map[string]*memberSet
 	references map[instance]struct{}
+	everywhere map[int]struct{} // resources of which every instance is affected
 	instances  int
 	collapsed  bool
 }
@@ -40,7 +41,8 @@ const (
 )
 
 func newAffected(e *engine) *affected {
-	return &affected{engine: e, members: make(map[string]*memberSet), references: make(map[instance]struct{})}
+	return &affected{engine: e, members: make(map[string]*memberSet), references: make(map[instance]struct{}),
+		everywhere: make(map[int]struct{})}
 }
 
 // member returns the member's set.
@@ -160,6 +162,12 @@ func (a *affected) back(to dep, key, member string) error {
 	e := a.engine
 	r := &e.plan.resources[to.resource]
 	join := r.joins[to.join]
+	if join.Fixed != "" {
+		if change.JoinKey(join.Fixed) == key {
+			a.everywhere[to.resource] = struct{}{}
+		}
+		return nil
+	}
 	from := e.plan.source(r, join)
 	if e.plan.tables[join.Table].Route.Kind == change.Reference {
 		return a.backByLink(to, from, join.Column, key)

@@ -138,6 +138,9 @@ func (p *plan) addJoin(r *resource, i, j int) error {
 	members := p.tables[from].Route.Kind != change.Reference
 	reference := target.Route.Kind == change.Reference
 	switch {
+	case join.Fixed != "" && (join.Cardinality != mapping.One || !reference):
+		return errors.New("is: takes a row of a reference table")
+	case join.Fixed != "":
 	case !members && !reference:
 		return fmt.Errorf("%s belongs to no member and cannot reach %s, which does", from, join.Table)
 	case join.Cardinality == mapping.One && reference:
@@ -229,7 +232,7 @@ func (r *resource) watch() {
 	for _, join := range r.joins {
 		by := join.Table // many: the other row's column
 		switch {
-		case join.Cardinality == mapping.All:
+		case join.Cardinality == mapping.All, join.Fixed != "":
 			continue
 		case join.Cardinality == mapping.One && join.From < 0:
 			by = r.from

@@ -35,10 +35,17 @@ type candidate struct {
 
 // affected composes everything in the set.
 func (r *recomposer) affected(ctx context.Context, a *affected) error {
+	if err := r.shared(a); err != nil {
+		return err
+	}
 	if err := r.references(ctx, a.references); err != nil {
 		return err
 	}
-	if err := r.members(ctx, slices.Sorted(maps.Keys(a.members)), a.members); err != nil {
+	composeMembers := r.members
+	if len(a.everywhere) > 0 {
+		composeMembers = r.everybody(a.everywhere)
+	}
+	if err := composeMembers(ctx, slices.Sorted(maps.Keys(a.members)), a.members); err != nil {
 		return err
 	}
 	return r.finish(ctx)

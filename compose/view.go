@@ -83,6 +83,13 @@ func (v *view) join(r *resource, own mapping.Row, joined []*mapping.Rows, j int)
 		}
 		return vt.plain, nil
 	}
+	if join.Fixed != "" {
+		p, ok, err := v.engine.find(join.Table, change.JoinKey(join.Fixed), v.member)
+		if !ok || err != nil {
+			return nil, err
+		}
+		return v.engine.plan.made(join.Table, p.row), nil
+	}
 	row := own
 	if join.From >= 0 {
 		if joined[join.From].Len() == 0 {

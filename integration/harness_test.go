@@ -141,7 +141,7 @@ func (d *demoRun) printed() string {
 func (d *demoRun) start(args ...string) {
 	d.t.Helper()
 	_ = os.Remove(filepath.Join(d.work, "demo.env"))
-	d.launch(append([]string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off"}, args...)...)
+	d.launch(append([]string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off", "--today=2026-11-21"}, args...)...)
 }
 
 // launch runs the binary in the background.

@@ -161,7 +161,7 @@ func (d *demoRun) countsAgree(t *testing.T) {
 
 // resourceTypes are all that the sample mappings make.
 var resourceTypes = []string{"Patient", "Organization", "Practitioner", "PractitionerRole", "Location", "Coverage", "Encounter", "Condition",
-	"Procedure", "Observation", "AllergyIntolerance", "Immunization", "MedicationRequest", "MedicationDispense", "ExplanationOfBenefit", "Composition"}
+	"Procedure", "Observation", "AllergyIntolerance", "Immunization", "MedicationRequest", "MedicationDispense", "ExplanationOfBenefit", "Composition", "Task"}
 
 // entry is what a document's entry says of its row.
 type entry struct {

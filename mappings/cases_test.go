@@ -52,6 +52,7 @@ func TestSchemaFile(t *testing.T) {
 			}
 		}
 	}
+	text.WriteString("\nclock.today\n    id int key\n    date date\n")
 	schemas, err := mappingtest.ParseSchemas("demo/schema", text.String())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tributary-health/tributary/access"
+	"github.com/tributary-health/tributary/capture/clock"
 )
 
 // Config is the file that `tributary run` reads. The zero value of every field
@@ -35,6 +36,8 @@ type Config struct {
 	Access string `yaml:"access"`
 	// Clients are callers beside those, who may see everything.
 	Clients []ClientConfig `yaml:"clients"`
+	// Clock says whose day it is, where mappings use today's date.
+	Clock ClockConfig `yaml:"clock,omitempty"`
 	// Sources are the systems of record, by name.
 	Sources map[string]SourceConfig `yaml:"sources"`
 
@@ -60,6 +63,15 @@ type SourceConfig struct {
 	Slot        string `yaml:"slot"`
 	Publication string `yaml:"publication"`
 	ServerID    uint32 `yaml:"server_id"`
+}
+
+// ClockConfig is the source of today's date. It exists where the mappings declare
+// its table.
+type ClockConfig struct {
+	// Zone is the zone whose midnight begins a day; default UTC.
+	Zone string `yaml:"zone"`
+	// Date is always today: for rehearsals.
+	Date string `yaml:"date"`
 }
 
 // sourceName is what a source may be called: it becomes part of topic names, a
@@ -114,6 +126,15 @@ func (c *Config) completeClients(fault func(name, what, hint string)) {
 	known := map[string]bool{}
 	for _, client := range c.clients {
 		known[client.ID] = true
+	}
+	if _, ok := c.Sources[clock.Source]; ok {
+		fault("sources."+clock.Source, "is the name of the source of today's date", "name it otherwise")
+	}
+	for _, p := range clock.Check(clock.Config{Zone: c.Clock.Zone}) {
+		fault("clock.zone", p.What, p.Hint)
+	}
+	for _, p := range clock.Check(clock.Config{Fixed: c.Clock.Date}) {
+		fault("clock.date", p.What, p.Hint)
 	}
 	for i := range c.Clients {
 		one := &c.Clients[i]

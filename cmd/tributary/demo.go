@@ -25,6 +25,7 @@ const demoConfigFile = "tributary.yaml"
 // demoOptions are the flags of `tributary demo`.
 type demoOptions struct {
 	data, work, api, broker, workload string
+	today                             string
 	kafka                             string
 	rate                              float64
 	clean                             bool
@@ -39,6 +40,7 @@ func runDemo(ctx context.Context, args []string) error {
 	f.StringVar(&o.api, "api", "127.0.0.1:8080", "address of the FHIR API")
 	f.StringVar(&o.broker, "broker", "127.0.0.1:9092", "address of the embedded Kafka broker")
 	f.StringVar(&o.kafka, "kafka", "", "addresses of a Kafka to use instead of the embedded broker, comma separated; its topics are left behind")
+	f.StringVar(&o.today, "today", "", "a date that is always today (2006-01-02); default: the real one")
 	f.StringVar(&o.workload, "workload", "on", "keep changing the sources: on or off")
 	f.Float64Var(&o.rate, "rate", 20, "how often a second the workload commits a change, of one or several rows; 0: 20 times, less than 0: as often as it can")
 	f.BoolVar(&o.clean, "clean", false, "stop the demo's servers and remove everything it made")
@@ -256,7 +258,7 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 	}
 	cfg := &Config{
 		Data: filepath.Join(o.work, "data"), API: o.api, CacheMiB: 256, MemTableMiB: 64,
-		Kafka: brokers,
+		Kafka: brokers, Clock: ClockConfig{Date: o.today},
 		Sources: map[string]SourceConfig{
 			"emr":      {Kind: "postgres", DSN: servers.PostgresDSN()},
 			"pharmacy": {Kind: "mariadb", DSN: servers.MariaDBDSN()},

@@ -143,7 +143,7 @@ func readIDKey(data string) ([]byte, error) {
 // openPipeline opens broker and store, creates the topics and places the reader
 // where the store left off.
 func openPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot map[string]bool) (*pipeline, error) {
-	p := &pipeline{cfg: cfg, log: log, observe: newObserver(cfg.sourceNames())}
+	p := &pipeline{cfg: cfg, log: log}
 	key, err := readIDKey(cfg.Data)
 	if err != nil {
 		return nil, fmt.Errorf("id key: %w", err)
@@ -157,8 +157,9 @@ func openPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot
 	if p.sources, err = newSources(cfg, p.set); err != nil {
 		return nil, err
 	}
+	p.observe = newObserver(names(p.sources))
 	for _, s := range p.sources {
-		s.resnapshot = resnapshot[s.name]
+		s.resnapshot, s.warn = resnapshot[s.name], p.log.Warn
 	}
 	if err := p.open(ctx); err != nil {
 		p.close()
@@ -270,7 +271,7 @@ func (p *pipeline) openWorker() error {
 	}
 	cfg := compose.Config{
 		Resnapshot: renewed,
-		Set:        p.set, Feed: feed{p.reader}, Store: p.store, Sources: p.cfg.sourceNames(),
+		Set:        p.set, Feed: feed{p.reader}, Store: p.store, Sources: names(p.sources),
 		Partitions: p.cfg.Partitions, ChangePartitions: p.cfg.Partitions, SpillDir: spill,
 		Hooks: compose.Hooks{
 			Applied: func(at change.Freshness, rows, versions int) {

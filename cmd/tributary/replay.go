@@ -242,7 +242,7 @@ func (r *replay) follow(ctx context.Context, fresh *pebble.DB) error {
 
 func (r *replay) composing(into compose.Store, spill string, bars *demo.Bars) compose.Config {
 	c := compose.Config{
-		Set: r.set, Store: into, Sources: r.cfg.sourceNames(), SpillDir: spill,
+		Set: r.set, Store: into, Sources: names(r.sources), SpillDir: spill,
 		Partitions: r.cfg.Partitions, ChangePartitions: r.cfg.Partitions,
 		Hooks: compose.Hooks{Composing: func(done, total int) {
 			if total > 0 {

@@ -47,7 +47,7 @@ func refuseUnits(b commit.Batch) error {
 // same replays into the present store all that it has applied: every record must
 // be known to it.
 func (r *replay) same(ctx context.Context) error {
-	from, err := parseFrom(r.options.from, r.cfg.sourceNames())
+	from, err := parseFrom(r.options.from, names(r.sources))
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (r *replay) again(ctx context.Context, feed compose.Feed) error {
 	}
 	defer os.RemoveAll(spill)
 	c := compose.Config{
-		Set: r.set, Feed: feed, Store: unmoved{r.store}, Sources: r.cfg.sourceNames(), SpillDir: spill,
+		Set: r.set, Feed: feed, Store: unmoved{r.store}, Sources: names(r.sources), SpillDir: spill,
 		Partitions: r.cfg.Partitions, ChangePartitions: r.cfg.Partitions,
 	}
 	r.matching.configure(&c)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tributary-health/tributary/capture/clock"
 )
 
 // stringList is a flag that may be given several times.
@@ -45,7 +47,7 @@ func runRun(ctx context.Context, args []string) error {
 	}
 	again := map[string]bool{}
 	for _, name := range resnapshot {
-		if _, ok := cfg.Sources[name]; !ok {
+		if _, ok := cfg.Sources[name]; !ok && name != clock.Source {
 			return usageError{fmt.Sprintf("--resnapshot: there is no source %q; there are %s", name, strings.Join(cfg.sourceNames(), ", "))}
 		}
 		again[name] = true
@@ -77,7 +79,7 @@ func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot 
 	if p.broker != nil && beyondLoopback(cfg.Kafka.Listen) {
 		log.Warn(openBroker, "listen", cfg.Kafka.Listen)
 	}
-	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", cfg.sourceNames())
+	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", names(p.sources))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.serve(ctx, l) })
 	g.Go(func() error { return p.run(ctx) })

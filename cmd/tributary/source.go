@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tributary-health/tributary/capture"
+	"github.com/tributary-health/tributary/capture/clock"
 	"github.com/tributary-health/tributary/capture/mysql"
 	"github.com/tributary-health/tributary/capture/postgres"
 	"github.com/tributary-health/tributary/change"
@@ -23,6 +26,9 @@ type source struct {
 	// resnapshot asks the next reader for a new snapshot; only the source's own
 	// goroutine changes it.
 	resnapshot bool
+
+	// warn is told what an operator should know; nil where nobody listens.
+	warn func(what string, about ...any)
 
 	check   func(context.Context) ([]capture.Problem, error)
 	schemas func(context.Context, []capture.Table) (map[change.Table]*change.Schema, error)
@@ -41,8 +47,17 @@ func (s *source) tableNames() []change.Table {
 	return names
 }
 
+// names lists the sources' names, in their order.
+func names(sources []*source) []string {
+	list := make([]string, len(sources))
+	for i, s := range sources {
+		list[i] = s.name
+	}
+	return list
+}
+
 // newSources gives each configured source the tables that the mappings declare
-// for it.
+// for it. Where they declare today's date there is also the clock.
 func newSources(cfg *Config, set *mapping.Set) ([]*source, error) {
 	byName := map[string]*source{}
 	var all []*source
@@ -53,6 +68,10 @@ func newSources(cfg *Config, set *mapping.Set) ([]*source, error) {
 	var errs []error
 	for _, decl := range set.Tables() {
 		s := byName[decl.Table.Source]
+		if s == nil && decl.Table.Source == clock.Source {
+			s = &source{name: clock.Source}
+			byName[clock.Source], all = s, append(all, s)
+		}
 		if s == nil {
 			errs = append(errs, fmt.Errorf("mappings: table %s: the configuration has no source %q", decl.Table, decl.Table.Source))
 			continue
@@ -64,8 +83,13 @@ func newSources(cfg *Config, set *mapping.Set) ([]*source, error) {
 			errs = append(errs, fmt.Errorf("sources.%s: the mappings declare no table of it", s.name))
 			continue
 		}
-		s.bind(cfg.Sources[s.name])
+		if s.name == clock.Source {
+			s.bindClock(cfg.Clock)
+		} else {
+			s.bind(cfg.Sources[s.name])
+		}
 	}
+	slices.SortFunc(all, func(a, b *source) int { return strings.Compare(a.name, b.name) })
 	return all, errors.Join(errs...)
 }
 
@@ -101,6 +125,28 @@ func (s *source) bind(c SourceConfig) {
 		mc := mc
 		mc.Hooks, mc.Resnapshot = hooks, resnapshot
 		return mysql.New(mc, log).Run
+	}
+}
+
+// bindClock is bind of the source that reads no database.
+func (s *source) bindClock(c ClockConfig) {
+	cc := clock.Config{Zone: c.Zone, Fixed: c.Date, Tables: s.tables}
+	s.check = func(context.Context) ([]capture.Problem, error) { return clock.Check(cc), nil }
+	s.schemas = func(_ context.Context, tables []capture.Table) (map[change.Table]*change.Schema, error) {
+		return clock.Schemas(tables)
+	}
+	s.head = func(context.Context) (uint64, error) { return clock.Head(cc) }
+	s.snapshot = func(ctx context.Context, log capture.Log) error { return clock.ReadSnapshot(ctx, cc, log) }
+	s.read = func(log capture.Log, hooks capture.Hooks, resnapshot bool) func(context.Context) error {
+		cc := cc
+		cc.Hooks, cc.Resnapshot = hooks, resnapshot
+		cc.Behind = func(landed, today string) {
+			if s.warn != nil {
+				s.warn("clock: today is before the day that was landed; it waits until they meet (to set it back: tributary run --resnapshot clock)",
+					"landed", landed, "today", today)
+			}
+		}
+		return clock.New(cc, log).Run
 	}
 }
 

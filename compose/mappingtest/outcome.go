@@ -168,7 +168,9 @@ func (o *outcome) addSkipped(c *testCase, set *mapping.Set, rows *rowSet, made m
 			case root == "":
 				o.skipped = append(o.skipped, name+": reaches no member")
 			default:
-				o.skipped = append(o.skipped, name+": "+r.Skipped)
+				if r.Skipped != "" {
+					o.skipped = append(o.skipped, name+": "+r.Skipped)
+				}
 			}
 		}
 	}
