@@ -67,7 +67,7 @@ func (v *View) Read(id fhir.ResourceID) (out fhir.Version, ok bool, err error) {
 	}
 	found, ok, err := v.db.versionAt(kind, id.ID, v.number)
 	if err != nil {
-		return out, false, fmt.Errorf("read %s: %w", id, err)
+		return out, false, fmt.Errorf("read %s: %w", id.Type, err)
 	}
 	if !ok {
 		return out, false, nil
@@ -83,7 +83,7 @@ func (v *View) VRead(id fhir.ResourceID, number uint64) (out fhir.Version, ok bo
 	}
 	found, ok, err := v.db.versionNumbered(kind, id.ID, number)
 	if err != nil {
-		return out, false, fmt.Errorf("read %s version %d: %w", id, number, err)
+		return out, false, fmt.Errorf("read %s version %d: %w", id.Type, number, err)
 	}
 	if !ok || found.commit > v.number {
 		return out, false, nil
@@ -100,7 +100,7 @@ func (v *View) History(id fhir.ResourceID, before uint64, fn func(fhir.Version) 
 	}
 	newest, ok, err := v.db.versionAt(kind, id.ID, v.number)
 	if err != nil {
-		return fmt.Errorf("history of %s: %w", id, err)
+		return fmt.Errorf("history of %s: %w", id.Type, err)
 	}
 	if !ok {
 		return nil
@@ -119,7 +119,7 @@ func (v *View) History(id fhir.ResourceID, before uint64, fn func(fhir.Version) 
 		return err == nil && fn(old.fhir(id)), err
 	})
 	if err != nil {
-		return fmt.Errorf("history of %s: %w", id, err)
+		return fmt.Errorf("history of %s: %w", id.Type, err)
 	}
 	return nil
 }
