@@ -179,9 +179,20 @@ type matchResult struct {
 }
 
 type matchTask struct {
-	Text string `json:"text"`
-	From string `json:"from,omitempty"`
-	Due  string `json:"due,omitempty"`
+	Text   string `json:"text"`
+	Status string `json:"status,omitempty"`
+	From   string `json:"from,omitempty"`
+	Due    string `json:"due,omitempty"`
+}
+
+// open says whether something is still to be done. What was done, or is not to be,
+// must not be read as due.
+func (t matchTask) open() bool {
+	switch t.Status {
+	case "completed", "cancelled", "rejected", "failed", "entered-in-error":
+		return false
+	}
+	return true
 }
 
 // matchRows asks row by row and prints each answer as it comes. After a used-up
@@ -253,7 +264,10 @@ func (p tablePrinter) print(r matchResult) error {
 	var tasks []string
 	for _, t := range r.Tasks {
 		text := t.Text
-		if t.Due != "" {
+		switch {
+		case !t.open():
+			text += " (" + t.Status + ")"
+		case t.Due != "":
 			text += " (due " + t.Due + ")"
 		}
 		tasks = append(tasks, text)

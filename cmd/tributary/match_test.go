@@ -253,7 +253,7 @@ func TestMatchTable(t *testing.T) {
 	var out bytes.Buffer
 	p := newMatchPrinter(&out, false)
 	for _, r := range []matchResult{
-		{Ref: "a\x1b[2J", Outcome: outcomeMatched, Patient: "p7", Tasks: []matchTask{{Text: "One", Due: "2026-11-30"}, {Text: "Two\ttabs\n"}}},
+		{Ref: "a\x1b[2J", Outcome: outcomeMatched, Patient: "p7", Tasks: []matchTask{{Text: "One", Status: "requested", Due: "2026-11-30"}, {Text: "Two\ttabs\n"}, {Text: "Done", Status: "completed", Due: "2026-11-30"}}},
 		{Ref: "b", Outcome: outcomeFailed, Detail: "status 500"},
 	} {
 		if err := p.print(r); err != nil {
@@ -263,7 +263,7 @@ func TestMatchTable(t *testing.T) {
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}
-	want := "REF     OUTCOME  PATIENT  TASKS\na?[2J   matched  p7       One (due 2026-11-30); Two?tabs?\nb       failed            status 500\n"
+	want := "REF     OUTCOME  PATIENT  TASKS\na?[2J   matched  p7       One (due 2026-11-30); Two?tabs?; Done (completed)\nb       failed            status 500\n"
 	if got := out.String(); strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("%s", got)
 	}

@@ -186,6 +186,7 @@ type matchAnswer struct {
 				Text string `json:"text"`
 			} `json:"code"`
 			Description string `json:"description"`
+			Status      string `json:"status"`
 			For         struct {
 				Reference string `json:"reference"`
 			} `json:"for"`
@@ -217,7 +218,7 @@ func readMatch(body io.Reader) matchResult {
 			return unreadable // another person's task must not be shown as this one's
 		}
 		result.Tasks = append(result.Tasks, matchTask{
-			Text: cmp.Or(task.Code.Text, task.Description, "task"), From: task.Restriction.Period.Start, Due: task.Restriction.Period.End})
+			Text: cmp.Or(task.Code.Text, task.Description, "task"), Status: task.Status, From: task.Restriction.Period.Start, Due: task.Restriction.Period.End})
 	}
 	return result
 }
