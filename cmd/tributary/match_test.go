@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -203,13 +204,32 @@ func TestMatchStatuses(t *testing.T) {
 	}
 }
 
+// A partner's export has names and columns of its own: those that are known count,
+// the others stay at home.
+func TestMatchFileOfAnotherSystem(t *testing.T) {
+	var warnings bytes.Buffer
+	rows, err := parseMatchFile([]byte("Id,BIRTHDATE,DEATHDATE,SSN,FIRST,LAST,GENDER,Zip Code,mulberry\nr7,1951-05-23,,999-12-3456,Zebulon,Quarrington,F,02139,secret\n"), &warnings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := hashmatch.Demographics{Names: []hashmatch.Name{{Family: "Quarrington", Given: []string{"Zebulon"}}}, BirthDate: "1951-05-23", Sex: "F",
+		Addresses: []hashmatch.Address{{ZIP: "02139"}}, SSN: "999-12-3456"}
+	if len(rows) != 1 || rows[0].ref != "r7" || !reflect.DeepEqual(rows[0].person, want) {
+		t.Errorf("%+v", rows)
+	}
+	if got := warnings.String(); got != "match: line 1: not used, and not sent: column 3, 9\n" {
+		t.Error(got)
+	}
+}
+
 // What is wrong with a file is told by line and column, never by what stands
 // there: a file without a header has a patient in its first line.
 func TestMatchFileErrors(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", "the file is empty"},
-		{"no header", strings.SplitAfter(threePeople, "\n")[1], "line 1, column 1"},
-		{"unknown column", "given,birth_date,mulberry\n", "line 1, column 3"},
+		{"no header", strings.SplitAfter(threePeople, "\n")[1], "line 1: no column birth_date"},
+		{"only an unknown column", "mulberry\nZebulon\n", "line 1: no column birth_date"},
+		{"one column by two names", "given,birth_date,First_Name\n", "line 1, column 3: given a second time"},
 		{"a column twice", "given,birth_date,given\n", "line 1, column 3"},
 		{"no birth date", "given,family\nZebulon,Quarrington\n", "line 1: no column birth_date"},
 		{"no rows", "given,birth_date\n", "no patient"},

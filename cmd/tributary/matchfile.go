@@ -58,7 +58,7 @@ func parseMatchFile(text []byte, warnings io.Writer) ([]matchRow, error) {
 	if err != nil {
 		return nil, csvError(err)
 	}
-	columns, err := matchHeader(header)
+	columns, err := matchHeader(header, warnings)
 	if err != nil {
 		return nil, err
 	}
@@ -109,22 +109,52 @@ func csvError(err error) error {
 	return err
 }
 
-// matchHeader checks the first line. A file without header has a patient there,
-// so it is not repeated either.
-func matchHeader(header []string) ([]string, error) {
-	var columns []string
+// otherNames are what other systems call the columns, in lower case and without
+// anything but letters and digits.
+var otherNames = map[string]string{
+	"id": "ref", "patientid": "ref", "recordid": "ref", "recid": "ref", "reference": "ref", "mrn": "ref",
+	"firstname": "given", "givenname": "given", "first": "given",
+	"lastname": "family", "familyname": "family", "last": "family", "surname": "family",
+	"dob": "birth_date", "dateofbirth": "birth_date", "birthdate": "birth_date", "birthday": "birth_date",
+	"gender": "sex", "administrativesex": "sex", "birthsex": "sex",
+	"addressline": "address", "addressline1": "address", "address1": "address", "street": "address", "streetaddress": "address",
+	"zipcode": "zip", "zip5": "zip", "postcode": "zip", "postalcode": "zip",
+	"telephone": "phone", "phonenumber": "phone", "tel": "phone", "mobile": "phone",
+	"memberid": "member_id", "membernumber": "member_id", "subscriberid": "member_id", "memberno": "member_id",
+	"ssn": "ssn4", "ssnlast4": "ssn4", "last4ssn": "ssn4", "socialsecuritynumber": "ssn4",
+}
+
+// columnOf is the column that a header names, empty for one that is not used.
+func columnOf(header string) string {
+	name := strings.ToLower(strings.TrimSpace(header))
+	if slices.Contains(matchColumns, name) {
+		return name
+	}
+	return otherNames[strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' {
+			return c
+		}
+		return -1
+	}, name)]
+}
+
+// matchHeader finds what is in which column; empty is one that is not used. A file
+// without header has a patient there, so nothing of it is repeated.
+func matchHeader(header []string, warnings io.Writer) ([]string, error) {
+	columns := make([]string, len(header))
+	var unused []string
 	for i, name := range header {
-		name = strings.ToLower(strings.TrimSpace(name))
-		if !slices.Contains(matchColumns, name) {
-			return nil, fmt.Errorf("line 1, column %d: not the name of a column; the columns are %s", i+1, strings.Join(matchColumns, ", "))
+		if columns[i] = columnOf(name); columns[i] == "" {
+			unused = append(unused, strconv.Itoa(i+1))
+		} else if slices.Contains(columns[:i], columns[i]) {
+			return nil, fmt.Errorf("line 1, column %d: %s a second time", i+1, columns[i])
 		}
-		if slices.Contains(columns, name) {
-			return nil, fmt.Errorf("line 1, column %d: %s a second time", i+1, name)
-		}
-		columns = append(columns, name)
 	}
 	if !slices.Contains(columns, "birth_date") {
-		return nil, errors.New("line 1: no column birth_date: without it nobody is matched")
+		return nil, errors.New("line 1: no column birth_date: without it nobody is matched; the columns are " + strings.Join(matchColumns, ", "))
+	}
+	if len(unused) > 0 {
+		fmt.Fprintf(warnings, "match: line 1: not used, and not sent: column %s\n", strings.Join(unused, ", "))
 	}
 	return columns, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -87,6 +88,7 @@ func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: p.handler(), IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 256 << 10,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), // broken handshakes and the like: anybody can make them
 	}
 	listen := srv.Serve
 	if p.cfg.TLS.enabled() {
