@@ -88,7 +88,9 @@ func decodeRequest(body []byte) (Request, error) {
 		return Request{}, err
 	}
 	var p parameters
-	if err := json.Unmarshal(body, &p); err != nil {
+	strict := json.NewDecoder(bytes.NewReader(body))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&p); err != nil {
 		return Request{}, errNotParameters // the cause may show a value
 	}
 	if p.ResourceType != "Parameters" {
