@@ -8,7 +8,7 @@
 // (see appendText); below it is followed by a bar.
 //
 //	space     key                             value                              example
-//	A meta    name                            text                               Aformat -> 1
+//	A meta    name                            text                               Aformat -> 2
 //	B tokens  type, id                        member, its tokens, since when     B Patient, x7k2 -> x7k2, [9f.. 3]
 //	T token   token, member|, type, id|, ^added   commit that removed it, or 0   T 9f.., x7k2|, Patient, x7k2|, ^3 -> 17
 //	N name    kind, text                      two-byte number                    N t MedicationRequest -> 0004
@@ -25,6 +25,13 @@
 //	P         partition                       last published number              P 2 -> 40
 //	K parked  root                            since, attempts, reason            K ...
 //	U undo    number                          keys and their former values       U 3 -> [C..., old], [R..., absent]
+//
+// What is read together is a group: R up to the route's bar, M up to the member's,
+// H up to the id's, E up to the member's. Tables have filters by group, so that
+// levels without a member's rows are passed over (see order). T and B have none on
+// purpose: how long it takes to look up a token says no more of it than it must.
+//
+// An empty member in B and T holds its tokens and is not found by them.
 //
 // # How a view stays what it was
 //

@@ -178,7 +178,7 @@ func (silent) Fatalf(string, ...any) {}
 // spoil opens the directory with the engine alone and spoils something.
 func spoil(t *testing.T, dir string, fn func(db *engine.DB) error) {
 	t.Helper()
-	db, err := engine.Open(dir, &engine.Options{FormatMajorVersion: engine.FormatNewest, Logger: silent{}})
+	db, err := engine.Open(dir, &engine.Options{FormatMajorVersion: engine.FormatNewest, Comparer: pebble.Order, Logger: silent{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,24 +187,32 @@ func spoil(t *testing.T, dir string, fn func(db *engine.DB) error) {
 	}
 }
 
+// TestFormat wants every directory refused by name that is not of this format:
+// one of another version, one of before keys were grouped, and one of somebody
+// else.
 func TestFormat(t *testing.T) {
-	for name, fn := range map[string]func(db *engine.DB) error{
-		"newer": func(db *engine.DB) error { return db.Set([]byte("Aformat"), []byte("2"), engine.Sync) },
-		"other": func(db *engine.DB) error { return db.Set([]byte("x"), []byte("y"), engine.Sync) },
+	before := &engine.Options{FormatMajorVersion: engine.FormatNewest, Logger: silent{}}
+	now := &engine.Options{FormatMajorVersion: engine.FormatNewest, Comparer: pebble.Order, Logger: silent{}}
+	for _, c := range []struct {
+		name       string
+		options    *engine.Options
+		key, value string
+		says       string
+	}{
+		{"newer", now, "Aformat", "3", "tributary replay --rebuild"},
+		{"older", before, "Aformat", "1", "tributary replay --rebuild"},
+		{"other", now, "x", "y", "another program's"},
 	} {
 		dir := t.TempDir()
-		if name == "newer" {
-			db, err := pebble.Open(dir, small)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+		db, err := engine.Open(dir, c.options.Clone())
+		if err != nil {
+			t.Fatal(err)
 		}
-		spoil(t, dir, fn)
-		if _, err := pebble.Open(dir, small); !errors.Is(err, store.ErrFormat) {
-			t.Fatalf("%s: %v", name, err)
+		if err := errors.Join(db.Set([]byte(c.key), []byte(c.value), engine.Sync), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pebble.Open(dir, small); !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), c.says) {
+			t.Fatalf("%s: %v", c.name, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +20,9 @@ import (
 
 // format is the version of the key and value layout; Open refuses others.
 const format = "2"
+
+// formatHint is what to do with a store of another version.
+const formatHint = " (if it is of an older version of tributary, make it anew from log and topic: tributary replay --rebuild)"
 
 var (
 	keyFormat     = []byte{spaceMeta, 'f', 'o', 'r', 'm', 'a', 't'}
@@ -53,6 +57,8 @@ type DB struct {
 	outbox  []uint64      // last number per partition
 	room    room
 
+	iterators iterators // of composition
+
 	// publishing guards the partitions' published marks, and drops entries.
 	publishing sync.Mutex
 	published  map[int32]uint64
@@ -84,6 +90,9 @@ func Open(dir string, opts Options) (*DB, error) {
 	e := opts.engineOptions(db.fault)
 	e.Lock = lock
 	if db.eng, err = engine.Open(dir, e); err != nil {
+		if strings.Contains(err.Error(), "comparer name") { // Pebble has no name for this error
+			err = fmt.Errorf("%w: %w%s", store.ErrFormat, err, formatHint)
+		}
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), lock.Close())
 	}
 	if err := db.load(); err != nil {
@@ -125,6 +134,7 @@ func (db *DB) Close() error {
 		// disk any more, so the lock can go: once for Pebble's hold, once for ours.
 		return errors.Join(db.lock.Close(), db.lock.Close())
 	}
+	db.iterators.close()
 	err := db.eng.Close()
 	if stopped := db.fault.err(); stopped != nil {
 		err = nil // it only repeats what Err and the failed write have said
@@ -183,7 +193,7 @@ func (db *DB) loadMeta() error {
 		return db.create()
 	}
 	if string(got) != format {
-		return fmt.Errorf("%w %q: this program reads %q", store.ErrFormat, got, format)
+		return fmt.Errorf("%w %q: this program reads %q%s", store.ErrFormat, got, format, formatHint)
 	}
 	generation, err := db.get(keyGeneration)
 	if err != nil {

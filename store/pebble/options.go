@@ -79,6 +79,11 @@ func (o Options) engineOptions(fault *fault) *engine.Options {
 		Logger:          quiet{fault},
 		EventListener:   fault.listener(),
 	}
+	// Pebble takes the keys of one group for versions of one thing, of which the
+	// first is wanted most, and would put the others' values elsewhere.
+	e.Experimental.SpanPolicyFunc = func([]byte) (engine.SpanPolicy, []byte, error) {
+		return engine.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
+	}
 	// Levels take over what L0 has.
 	e.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	return e

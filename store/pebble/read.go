@@ -136,7 +136,7 @@ func (db *DB) Rows(table change.Table, route string, fn func(key string, body []
 	}
 	prefix := rowPrefix(nil, n, route)
 	var bodies arena
-	err := db.group(prefix, func(key, body []byte) (bool, error) {
+	err := db.own(prefix, func(key, body []byte) (bool, error) {
 		return fn(string(key[len(prefix):]), bodies.copy(body)), nil
 	})
 	if err != nil {
@@ -231,7 +231,7 @@ func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
 func (db *DB) Resources(member string, fn func(fhir.ResourceID) bool) error {
 	types := db.names.Load()
 	prefix := ofPrefix(nil, member)
-	err := db.group(prefix, func(key, _ []byte) (bool, error) {
+	err := db.own(prefix, func(key, _ []byte) (bool, error) {
 		rest := key[len(prefix):]
 		if len(rest) < 2 {
 			return false, fmt.Errorf("key of a member's resource is malformed: %w", store.ErrCorrupt)

@@ -147,7 +147,9 @@ func at(numbers []uint64, i int) uint64 {
 func (w *writer) apply(o *engine.WriteOptions) error {
 	batch := w.batch
 	w.batch = nil // Pebble's now, whatever comes of it
-	if err := w.db.apply(batch, o); err != nil {
+	err := w.db.apply(batch, o)
+	w.db.iterators.close()
+	if err != nil {
 		return err
 	}
 	w.db.names.Store(w.names)
