@@ -40,8 +40,8 @@ lint: ## go vet and staticcheck
 fuzz: ## every fuzz target for T (default 30s)
 	scripts/fuzz $(or $(T),30s)
 
-kill: ## the kill test at its full length: fifty kill -9, and ten of a replay
-	TRIBUTARY_KILLS=50 TRIBUTARY_REPLAY_KILLS=10 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestReplay' -v ./integration
+kill: ## the kill tests at their full length: fifty kill -9 of two, and ten of a replay
+	TRIBUTARY_KILLS=50 TRIBUTARY_REPLAY_KILLS=10 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestReplay|TestRecord' -v ./integration
 
 test-kafka: ## the pipeline and kill tests on a real Kafka at their full length: fifty kills of process and broker
 	scripts/setup

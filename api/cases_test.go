@@ -3,6 +3,7 @@ package api_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -19,15 +20,19 @@ import (
 
 	"github.com/tributary-health/tributary/access"
 	"github.com/tributary-health/tributary/api"
+	"github.com/tributary-health/tributary/audit"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the responses of the cases anew")
 
 const key = "a-test-key"
 
+// testConfig is a server whose clients all read s, with a record that keeps
+// nothing.
 func testConfig(s api.Store) api.Config {
 	return api.Config{
-		Store:   s,
+		Views:   func(access.Caller) (api.Store, error) { return s, nil },
+		Audit:   func(context.Context, audit.Event) error { return nil },
 		Clients: access.NewRegistry(access.NewClient("provider", key), access.NewClient("other", "other-key")),
 		Version: "test",
 		PageKey: []byte("page key of the tests"),

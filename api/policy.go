@@ -9,10 +9,3 @@ func policyID(c access.Caller) string {
 	}
 	return ""
 }
-
-// seesAll says whether nothing is hidden from the caller. Of a caller without a
-// policy nobody knows.
-func seesAll(c access.Caller) bool {
-	p := c.Policy()
-	return p != nil && p.Whole()
-}

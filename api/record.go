@@ -118,7 +118,7 @@ func (r *request) complete(a answer) error {
 // record puts the answer on the record, before any of it leaves. What a store
 // was asked for is recorded, found or not, and what a client was not allowed.
 func (r *request) record(a answer, failed error) error {
-	if r.Audit == nil || r.who != clients || r.caller.ClientID == "" {
+	if r.who != clients || r.caller.ClientID == "" {
 		return nil
 	}
 	if r.store == nil && a.status != http.StatusForbidden && r.route != matchRoute {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,8 +16,8 @@ import (
 	"github.com/tributary-health/tributary/fhir"
 )
 
-// Config is what New needs. Clients is required, and so are Views and Audit, or
-// Store in their place; the rest has working defaults.
+// Config is what New needs. Clients, Views and Audit are required; the rest has
+// working defaults.
 type Config struct {
 	Clients *access.Registry
 
@@ -31,10 +30,6 @@ type Config struct {
 	// called when an answer is made and before its first byte leaves; if it fails,
 	// the answer is not given. It may be called concurrently.
 	Audit func(ctx context.Context, e audit.Event) error
-
-	// Store, in place of Views, is read by all clients, who must all be allowed to
-	// see everything: for measurements and tests. Audit may be nil with it.
-	Store Store
 
 	// Match answers $hash-match; nil refuses it.
 	Match Matcher
@@ -103,8 +98,8 @@ type server struct {
 // nothing and keeps nothing but what its requests hold. It panics if the Config
 // does not say what callers read, or that what they are shown is recorded.
 func New(c Config) http.Handler {
-	if (c.Views == nil) == (c.Store == nil) || c.Audit == nil && c.Views != nil || c.Clients == nil {
-		panic("api: a Config needs Clients, and either Views and Audit, or Store")
+	if c.Clients == nil || c.Views == nil || c.Audit == nil {
+		panic("api: a Config needs Clients, Views and Audit")
 	}
 	s := &server{Config: withDefaults(c), types: make(map[string]bool), started: time.Now().UTC().Truncate(time.Second)}
 	s.seal = newSeal(s.PageKey)
@@ -133,15 +128,6 @@ func withDefaults(c Config) Config {
 	}
 	c.Types = slices.Clone(c.Types)
 	slices.Sort(c.Types)
-	if c.Views == nil {
-		store := c.Store
-		c.Views = func(caller access.Caller) (Store, error) {
-			if !seesAll(caller) {
-				return nil, errors.New("a restricted client, and no store of its own")
-			}
-			return store, nil
-		}
-	}
 	if c.PerClient <= 0 {
 		c.PerClient = 64
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -121,7 +123,7 @@ func (l *lab) composeFirst(ctx context.Context, c *composed, set *mapping.Set, s
 	}
 	c.tape = &tape{}
 	if c.worker, err = compose.New(compose.Config{
-		Set: set, Feed: c.tape, Store: c.db, Sources: []string{"emr", "pharmacy"}, SpillDir: l.work,
+		Set: set, Feed: c.tape, Store: c.db, Sources: slices.Sorted(maps.Keys(s.used)), SpillDir: l.work,
 		Hooks: compose.Hooks{Applied: func(_ change.Freshness, _, versions int) { c.versions += versions }},
 	}); err != nil {
 		return err

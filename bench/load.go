@@ -47,8 +47,8 @@ func loadMain(args []string) error {
 		return err
 	}
 	var requests [][]byte
-	for path := range strings.Lines(string(text)) {
-		requests = append(requests, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", strings.TrimSpace(path), *addr, benchKey))
+	for line := range strings.Lines(string(text)) {
+		requests = append(requests, requestOf(strings.TrimSpace(line), *addr))
 	}
 	length := time.Duration(*seconds * float64(time.Second))
 	start := time.Now()
@@ -76,6 +76,17 @@ func loadMain(args []string) error {
 		r.P99 = float64(took[len(took)*99/100].Microseconds())
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+// requestOf makes what is sent: a GET of the path, or a POST if a body in JSON
+// stands behind it.
+func requestOf(line, addr string) []byte {
+	path, body, posted := strings.Cut(line, " ")
+	method, more := "GET", ""
+	if posted {
+		method, more = "POST", fmt.Sprintf("Content-Type: application/fhir+json\r\nContent-Length: %d\r\n", len(body))
+	}
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n%s\r\n%s", method, path, addr, benchKey, more, body)
 }
 
 // client is one connection.

@@ -1,6 +1,7 @@
 // Command bench measures each hot path of Tributary beside what it cannot beat:
 // capture beside the database's own tool and a bare library, reads beside a bare
-// handler, composition beside its writes alone. README.md says what each figure
+// handler, composition and projection beside their writes alone, the record of
+// disclosures beside none, matching beside bare hashing. README.md says what each figure
 // means. Every pair runs in turns, in one process run, on one machine; what
 // counts is the ratio of a turn's two halves, and of these the median.
 package main
@@ -45,7 +46,7 @@ func main() {
 		exit(loadMain(os.Args[2:]))
 	}
 	var o options
-	flag.StringVar(&o.only, "only", "postgres,mariadb,compose,reads", "which `benchmarks` to run; reads need compose")
+	flag.StringVar(&o.only, "only", "postgres,mariadb,compose,reads,disclosure,match", "which `benchmarks` to run")
 	flag.IntVar(&o.rows, "rows", 1_000_000, "rows that are captured")
 	flag.IntVar(&o.turns, "turns", 5, "turns of each pair")
 	flag.IntVar(&o.copies, "copies", 10, "how often the sample's members are taken, each time as other members")
@@ -121,7 +122,12 @@ func (l *lab) all(ctx context.Context) error {
 			return fmt.Errorf("mariadb: %w", err)
 		}
 	}
-	if !l.wants("compose") && !l.wants("reads") {
+	if l.wants("match") {
+		if err := l.match(ctx); err != nil {
+			return fmt.Errorf("match: %w", err)
+		}
+	}
+	if !l.wants("compose") && !l.wants("reads") && !l.wants("disclosure") {
 		return nil
 	}
 	c, err := l.compose(ctx)
@@ -132,6 +138,11 @@ func (l *lab) all(ctx context.Context) error {
 	if l.wants("reads") {
 		if err := l.reads(ctx, c); err != nil {
 			return fmt.Errorf("reads: %w", err)
+		}
+	}
+	if l.wants("disclosure") {
+		if err := l.disclosure(ctx, c); err != nil {
+			return fmt.Errorf("disclosure: %w", err)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tributary-health/tributary/capture"
+	"github.com/tributary-health/tributary/capture/clock"
 	"github.com/tributary-health/tributary/capture/mysql"
 	"github.com/tributary-health/tributary/capture/postgres"
 	"github.com/tributary-health/tributary/change"
@@ -53,6 +54,9 @@ func (l *lab) readSample(ctx context.Context, set *mapping.Set) (*sample, error)
 	pharmacy := mysql.Config{Source: "pharmacy", DSN: l.servers.MariaDBDSN(), Flavor: mysql.MariaDB, Tables: s.used["pharmacy"]}
 	if err := mysql.ReadSnapshot(ctx, pharmacy, &gather{s, "pharmacy"}); err != nil {
 		return nil, err
+	}
+	if today := s.used[clock.Source]; today != nil { // one day for every run, so that all compose the same
+		return s, clock.ReadSnapshot(ctx, clock.Config{Fixed: "2026-01-01", Tables: today}, &gather{s, clock.Source})
 	}
 	return s, nil
 }

@@ -73,15 +73,21 @@ func (f *teeFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// take returns the batches committed since it was last called.
+// take returns the batches that are whole in the log and that it did not return
+// before: all that were synced, and some that were not.
 func (t *tee) take() (batches [][]byte, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range t.logs {
+	var unfinished []*logCopy
+	for at, l := range t.logs {
 		r := open(bytes.NewReader(l.text.Bytes()), l.number, record.NewReader)
 		for i := 0; ; i++ {
 			rec, err := r.Next()
-			if errors.Is(err, io.EOF) {
+			if errors.Is(err, io.EOF) && at < len(t.logs)-1 {
+				break // the next log is written already
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, record.ErrUnexpectedEOF) {
+				unfinished = append(unfinished, l)
 				break
 			}
 			if err != nil {
@@ -91,6 +97,10 @@ func (t *tee) take() (batches [][]byte, err error) {
 				continue
 			}
 			b, err := io.ReadAll(rec)
+			if errors.Is(err, record.ErrUnexpectedEOF) {
+				unfinished = append(unfinished, l)
+				break
+			}
 			if err != nil {
 				return nil, fmt.Errorf("log %d: %w", l.number, err)
 			}
@@ -98,9 +108,7 @@ func (t *tee) take() (batches [][]byte, err error) {
 			l.taken++
 		}
 	}
-	if n := len(t.logs); n > 1 {
-		t.logs = t.logs[n-1:] // only the last is still written
-	}
+	t.logs = unfinished
 	return batches, nil
 }
 
