@@ -65,13 +65,21 @@ func begin(dir string) error {
 		err = os.NewSyscallError("rename", syscall.Rename(made, dir)) // onto an empty folder, too: os.Rename refuses that
 	}
 	if err != nil {
-		err = &Error{Op: "begin " + dir, Err: errors.Join(cause(err), os.RemoveAll(made))}
+		err = &Error{Op: "begin " + dir, Err: errors.Join(cause(err), os.RemoveAll(made)), Hint: beginHint(err)}
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 			return nil // another process was first
 		}
 		return err
 	}
 	return syncDir(parent)
+}
+
+// beginHint says what to do about a folder that cannot be replaced.
+func beginHint(err error) string {
+	if errors.Is(err, syscall.EBUSY) {
+		return "a mount point cannot be the log's folder itself: name a folder in it"
+	}
+	return ""
 }
 
 func fill(dir string) error {

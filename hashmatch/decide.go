@@ -128,7 +128,7 @@ func (t *tally) add(i int, tokens []Token, held []string) {
 	for _, h := range held {
 		one = one && h == member
 	}
-	t.shared = t.shared || member != "" && !one
+	t.shared = t.shared || len(held) > 0 && !one
 	sum := sha256.Sum256([]byte(member))
 	t.digest[i] = [2]uint64{binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])}
 	var kind Kind

@@ -105,7 +105,7 @@ func TestDecide(t *testing.T) {
 		{"by member id", tokens("member-given-year"), [][]string{{"a"}}, Verdict{"a", Matched}},
 		{"two by member id", tokens("member-given-year", "member-given-year"), [][]string{{"a"}, {"b"}}, Verdict{Reason: Ambiguous}},
 		{"an unknown kind", tokens("all", name), [][]string{{"a"}, {"a"}}, Verdict{Reason: Weak}},
-		{"a holder without a name", tokens(name, house), [][]string{{""}, {""}}, Verdict{Reason: Unknown}},
+		{"a holder without a name", tokens(name, house), [][]string{{""}, {""}}, Verdict{Reason: Suppressed}},
 	} {
 		if got := Decide(c.tokens, func(i int) []string { return c.holders[i] }); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)

@@ -74,7 +74,7 @@ func (r *record) dir() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		data = cfg.Data
+		data = cfg.Audit
 	case *r.data != "":
 		data = *r.data
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tributary-health/tributary/kafka"
 	"github.com/tributary-health/tributary/projection"
 	"github.com/tributary-health/tributary/publish"
+	"github.com/tributary-health/tributary/store"
 	"github.com/tributary-health/tributary/store/pebble"
 )
 
@@ -97,7 +98,7 @@ func (p *pipeline) openClient(ctx context.Context, c access.Client) (*clientStor
 		return nil, err
 	}
 	own, err := p.openBuild(c, folder, build)
-	if errors.Is(err, projection.ErrOther) {
+	if errors.Is(err, projection.ErrOther) || errors.Is(err, store.ErrFormat) {
 		p.log.Info("client: what it sees is made anew", "client", c.ID, "reason", err)
 		builds = append(builds, build)
 		build++
@@ -186,15 +187,15 @@ func buildsIn(folder string) ([]uint32, error) {
 func (p *pipeline) openBuild(c access.Client, folder string, build uint32) (*clientStore, error) {
 	options := pebble.ClientStore()
 	options.FirstVersion = projection.FirstVersion(build)
-	store, err := pebble.Open(buildFolder(folder, build), options)
+	db, err := pebble.Open(buildFolder(folder, build), options)
 	if err != nil {
 		return nil, err
 	}
-	own := &clientStore{client: c, build: build, store: store, topicName: clientTopic(c.ID, build)}
+	own := &clientStore{client: c, build: build, store: db, topicName: clientTopic(c.ID, build)}
 	own.projection, err = projection.New(projection.Config{
-		Base: p.store, Store: store, Policy: shownPolicy{c.Policy}, Client: c.ID, Partitions: p.cfg.Partitions, Build: build})
+		Base: p.store, Store: db, Policy: shownPolicy{c.Policy}, Client: c.ID, Partitions: p.cfg.Partitions, Build: build})
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, db.Close())
 	}
 	return own, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -32,6 +33,8 @@ type Config struct {
 	MemTableMiB int64 `yaml:"memtable_mib"`
 	// TLS is how the FHIR server is reached by TLS; plain HTTP unless told.
 	TLS ServerTLS `yaml:"tls"`
+	// Audit is the folder of the record of disclosures: in Data unless told.
+	Audit string `yaml:"audit"`
 	// Access is the reviewed file of clients and what each may see.
 	Access string `yaml:"access"`
 	// Clients are callers beside those, who may see everything.
@@ -92,6 +95,7 @@ func loadConfig(path string) (*Config, error) {
 // complete fills in defaults and calls fault with what is wrong.
 func (c *Config) complete(fault func(name, what, hint string)) {
 	setDefault(&c.Data, "data")
+	setDefault(&c.Audit, filepath.Join(c.Data, "audit"))
 	setDefault(&c.API, "127.0.0.1:8080")
 	if c.Partitions == 0 {
 		c.Partitions = 4

@@ -20,7 +20,7 @@ const unsetVariable = "unset"
 // folder, that of the data among them when none is named.
 func (c *Config) relativeTo(folder string) {
 	setDefault(&c.Data, "data")
-	names := []*string{&c.Data, &c.Mappings, &c.Access, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile}
+	names := []*string{&c.Data, &c.Mappings, &c.Access, &c.Audit, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile}
 	for i := range c.Clients {
 		names = append(names, &c.Clients[i].KeyFile)
 	}

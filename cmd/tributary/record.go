@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 // openRecord opens the record of what was disclosed. What has not the form of our
 // ids is refused: a caller's word must not be written down for good.
 func (p *pipeline) openRecord() (err error) {
-	p.audit, err = audit.Open(filepath.Join(p.cfg.Data, "audit"), audit.Options{ID: ourID.MatchString})
+	p.audit, err = audit.Open(p.cfg.Audit, audit.Options{ID: ourID.MatchString})
 	if err != nil {
 		return err
 	}
