@@ -55,7 +55,7 @@ func (p *pipeline) handler() http.Handler {
 		})
 	}
 	paths := map[string]http.Handler{
-		"/metrics":       promhttp.HandlerFor(p.observe.registry, promhttp.HandlerOpts{}),
+		"/metrics":       p.metrics(operator),
 		"/status":        operator(p.serveStatus),
 		"/status/commit": operator(p.serveCommit),
 	}
@@ -63,6 +63,21 @@ func (p *pipeline) handler() http.Handler {
 		paths["/registry/"] = http.StripPrefix("/registry", p.local.Handler())
 	}
 	return muxFirst(paths, p.untilComposed(fhir))
+}
+
+// metrics answers an operator, and whoever asks from this machine without a key.
+// Counters move with every change, and so with those that a client may not know
+// of.
+func (p *pipeline) metrics(operator func(http.HandlerFunc) http.Handler) http.Handler {
+	all := promhttp.HandlerFor(p.observe.registry, promhttp.HandlerOpts{})
+	guarded := operator(all.ServeHTTP)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "" && !beyondLoopback(r.RemoteAddr) {
+			all.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }
 
 // untilComposed answers 503 for what would be half a record: before the first
