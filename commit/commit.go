@@ -193,6 +193,16 @@ type Head struct {
 	Member  string
 }
 
+// UpdatedAt is the lastUpdated of the version after h in a unit committed then: to
+// the millisecond, and never before h's, even if the source's clock went back.
+func (h Head) UpdatedAt(committed time.Time) time.Time {
+	t := committed.UTC().Truncate(time.Millisecond)
+	if t.Before(h.Updated) {
+		return h.Updated
+	}
+	return t
+}
+
 // Announcement is one outbox entry with what the change topic's record needs.
 type Announcement struct {
 	Version    Version

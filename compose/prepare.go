@@ -162,15 +162,6 @@ type encoded struct {
 	postings []commit.Posting
 }
 
-// updatedAt is the lastUpdated of a version after head in a unit committed then.
-func updatedAt(committed time.Time, head commit.Head) time.Time {
-	t := committed.UTC().Truncate(time.Millisecond)
-	if t.Before(head.Updated) {
-		return head.Updated
-	}
-	return t
-}
-
 func encode(typ string, content []byte, number uint64, updated time.Time) *encoded {
 	x := &encoded{number: number, updated: updated}
 	x.body = fhir.Stamp(nil, content, number, updated)
@@ -206,7 +197,7 @@ func (b *batch) take(e *engine, c composed, member string) error {
 	if d.tokens, err = e.tokens.of(c.id.Type, member, c.content); err != nil {
 		return err
 	}
-	d.encoded = encode(c.id.Type, c.content, head.Number+1, updatedAt(e.unit.Committed, head))
+	d.encoded = encode(c.id.Type, c.content, head.Number+1, head.UpdatedAt(e.unit.Committed))
 	b.drafts = append(b.drafts, d)
 	return nil
 }

@@ -135,7 +135,7 @@ func (w *writer) version(ctx context.Context, d *draft) error {
 	v := commit.Version{Op: commit.Update, Hash: d.hash, Sequence: w.count}
 	v.ResourceID, v.Member, v.Commit = d.id, d.member, uint64(u.Number)
 	v.Number = d.head.Number + 1
-	v.Updated = updatedAt(u.Committed, d.head)
+	v.Updated = d.head.UpdatedAt(u.Committed)
 	switch {
 	case d.content == nil:
 		v.Op, v.Deleted = commit.Delete, true

@@ -66,7 +66,6 @@ func (p *put) gone() bool { return p.status == "" }
 type base struct {
 	*pebble.DB
 	t       testing.TB
-	dir     string
 	disk    *vfs.MemFS
 	number  commit.Number
 	outbox  []uint64

@@ -98,17 +98,8 @@ func (w *writer) next(from *commit.Info, id fhir.ResourceID, head commit.Head) c
 	var v commit.Version
 	v.ResourceID = id
 	v.Number = max(head.Number+1, w.first)
-	v.Updated = updatedAt(from.Committed, head)
+	v.Updated = head.UpdatedAt(from.Committed)
 	return v
-}
-
-// updatedAt is the lastUpdated of a version after head in a commit of that time.
-func updatedAt(committed time.Time, head commit.Head) time.Time {
-	t := committed.UTC().Truncate(time.Millisecond)
-	if t.Before(head.Updated) {
-		return head.Updated
-	}
-	return t
 }
 
 // versionBytes is about what a version takes in memory beside its body.
