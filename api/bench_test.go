@@ -24,6 +24,7 @@ type oneResource struct {
 
 func (o *oneResource) At(uint64) (api.View, error)                      { return o, nil }
 func (o *oneResource) Generation() string                               { return "one" }
+func (o *oneResource) FirstVersion() uint64                             { return 1 }
 func (o *oneResource) Number() uint64                                   { return 7 }
 func (o *oneResource) Read(fhir.ResourceID) (fhir.Version, bool, error) { return o.v, true, nil }
 func (o *oneResource) Freshness() []change.Freshness                    { return o.fresh }

@@ -113,13 +113,14 @@ func (b *bundle) documentEntry(v fhir.Version) {
 	b.text(`}`)
 }
 
-// historyEntry adds one version, or the mark of a deletion.
-func (b *bundle) historyEntry(v fhir.Version) {
+// historyEntry adds one version, or the mark of a deletion. Versions begin with the
+// number first.
+func (b *bundle) historyEntry(v fhir.Version, first uint64) {
 	method, status := "PUT", "200"
 	switch {
 	case v.Deleted:
 		method, status = "DELETE", "204"
-	case v.Number == 1:
+	case v.Number == first:
 		status = "201"
 	}
 	b.entry(v)

@@ -111,7 +111,8 @@ func (s *fakeStore) At(number uint64) (api.View, error) {
 	return &fakeView{s, number}, nil
 }
 
-func (s *fakeStore) Generation() string { return "fake" }
+func (s *fakeStore) Generation() string   { return "fake" }
+func (s *fakeStore) FirstVersion() uint64 { return 1 }
 
 type fakeView struct {
 	*fakeStore

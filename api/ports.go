@@ -17,6 +17,9 @@ type Store interface {
 	// zero. A number above the frontier is an error. Close the view.
 	At(number uint64) (View, error)
 
+	// FirstVersion is the number with which resources' versions begin.
+	FirstVersion() uint64
+
 	// Generation names the store's history, for the record: commit numbers of
 	// two generations have nothing to do with each other.
 	Generation() string

@@ -142,7 +142,7 @@ func (s *server) history(r *request) (answer, error) {
 	}
 	b := r.newBundle("history")
 	if since.Low == fhir.Always.Low {
-		b.total(newest.Number)
+		b.total(newest.Number - r.store.FirstVersion() + 1)
 	}
 	b.link("self", self)
 	if more {
@@ -150,7 +150,7 @@ func (s *server) history(r *request) (answer, error) {
 		b.link("next", r.pageLink(id.String()+"/_history", scope, page))
 	}
 	for _, v := range versions {
-		b.historyEntry(v)
+		b.historyEntry(v, r.store.FirstVersion())
 	}
 	b.shown.tells(newest.Member)
 	return b.answer(), nil

@@ -2,6 +2,7 @@ package projection_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tributary-health/tributary/fhir"
 	"github.com/tributary-health/tributary/projection"
@@ -24,7 +25,8 @@ func TestBuild(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	cfg := c.cfg
-	cfg.Policy, cfg.Build = policy{"p2"}, old.Build+1
+	began := at.Add(time.Hour)
+	cfg.Policy, cfg.Build, cfg.Now = policy{"p2"}, old.Build+1, func() time.Time { return began }
 	o := small
 	o.FS, o.FirstVersion = c.disk, projection.FirstVersion(cfg.Build)
 	db, err := pebble.Open("client.1", o)
@@ -41,6 +43,10 @@ func TestBuild(t *testing.T) {
 		head, ok, err := c.db.Head(v.ResourceID)
 		if err != nil || !ok || v.Number != head.Number+projection.FirstVersion(1)-1 {
 			t.Fatalf("%s: version %d after %d: %v %v", v.ResourceID, v.Number, head.Number, ok, err)
+		}
+		// A client that asks for what is new must learn that it is shown otherwise.
+		if v.Updated.Before(began.Truncate(time.Millisecond)) {
+			t.Fatalf("%s: updated %s, before its build was begun", v.ResourceID, v.Updated)
 		}
 		return true
 	}))

@@ -40,6 +40,8 @@ type Config struct {
 	Now func() time.Time
 
 	Hooks Hooks
+
+	began time.Time // Identity.Began
 }
 
 // buildBits is how many versions of one resource a build has room for.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tributary-health/tributary/fhir"
 )
@@ -20,6 +21,11 @@ type Identity struct {
 	Index      string `json:"index"`      // fhir.IndexVersion
 	Partitions int32  `json:"partitions"` // of the client's topic
 	Build      uint32 `json:"build"`
+
+	// Began is when a build after the first was begun: nothing in it is said to be
+	// updated before, or a client that asks for what is new would not learn that it
+	// is shown otherwise.
+	Began time.Time `json:"began,omitzero"`
 }
 
 const noteName = "projection"
@@ -39,7 +45,11 @@ func Noted(s Store) (id Identity, ok bool, err error) {
 
 // identity is what the configuration makes.
 func (c *Config) identity() Identity {
-	return Identity{c.Policy.ID(), c.Base.Generation(), fhir.IndexVersion(), c.Partitions, c.Build}
+	id := Identity{Policy: c.Policy.ID(), Base: c.Base.Generation(), Index: fhir.IndexVersion(), Partitions: c.Partitions, Build: c.Build}
+	if c.Build > 0 {
+		id.Began = c.Now().UTC().Truncate(time.Millisecond)
+	}
+	return id
 }
 
 // adopt notes an empty store's identity, or wants the one that it has.
@@ -57,8 +67,10 @@ func (c *Config) adopt() error {
 		if err != nil {
 			return err
 		}
+		c.began = want.Began
 		return c.Store.Note(noteName, note)
 	}
+	c.began = got.Began
 	switch {
 	case got.Policy != want.Policy:
 		return fmt.Errorf("%w: it was made under policy %s, which is now %s", ErrOther, got.Policy, want.Policy)

@@ -53,7 +53,7 @@ func New(cfg Config) (*Projection, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, p.named(err)
 	}
-	if err := cfg.adopt(); err != nil {
+	if err := p.cfg.adopt(); err != nil {
 		return nil, p.named(err)
 	}
 	f := cfg.Store.Frontier()

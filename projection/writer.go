@@ -16,7 +16,8 @@ import (
 // Commit, what grows beyond the limits is staged in pieces.
 type writer struct {
 	store    Store
-	first    uint64 // number of a resource's first version
+	first    uint64    // number of a resource's first version
+	began    time.Time // nothing is updated before
 	number   commit.Number
 	outbox   []uint64
 	composed bool
@@ -36,7 +37,7 @@ type writer struct {
 
 func newWriter(cfg *Config, f commit.Frontier) writer {
 	w := writer{
-		store: cfg.Store, first: FirstVersion(cfg.Build),
+		store: cfg.Store, first: FirstVersion(cfg.Build), began: cfg.began,
 		number: f.Number, outbox: make([]uint64, cfg.Partitions), composed: f.Composed,
 		told: freshness{}, heads: map[fhir.ResourceID]commit.Head{},
 	}
@@ -98,7 +99,9 @@ func (w *writer) next(from *commit.Info, id fhir.ResourceID, head commit.Head) c
 	var v commit.Version
 	v.ResourceID = id
 	v.Number = max(head.Number+1, w.first)
-	v.Updated = head.UpdatedAt(from.Committed)
+	if v.Updated = head.UpdatedAt(from.Committed); v.Updated.Before(w.began) {
+		v.Updated = w.began
+	}
 	return v
 }
 

@@ -81,6 +81,9 @@ func (v *View) Histories(resourceType string, fn func(id fhir.ResourceID, versio
 	return nil
 }
 
+// FirstVersion is the number with which resources' versions begin.
+func (db *DB) FirstVersion() uint64 { return db.first }
+
 // Generation names the store's history of its own: no other store has it.
 func (db *DB) Generation() string { return db.generation }
 
