@@ -3,6 +3,7 @@ package access
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -74,10 +75,21 @@ func parseClients(file string, text []byte, open func(string) ([]byte, error)) (
 		return nil, f.problems
 	}
 	f.root(root)
+	slices.SortStableFunc(f.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(f.rank(a), f.rank(b)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	if Failed(f.problems) {
 		return nil, f.problems
 	}
 	return f.clients, f.problems
+}
+
+// rank puts the clients file before the lists that it names.
+func (f *clientsFile) rank(p Problem) int {
+	if p.File == f.file {
+		return 0
+	}
+	return 1
 }
 
 func (f *clientsFile) root(root *yamlNode) {
@@ -161,6 +173,9 @@ func (f *clientsFile) client(n *yamlNode) {
 				"key_sha256": "the SHA-256 of the key, in hex", "types": "all, or a list", "members": "all, or {list: file}",
 			}[key])
 		}
+	}
+	if c.Match != nil && slices.ContainsFunc(m.hide, hiding.asked) {
+		f.warn(n.field("match"), "match: a client that may match learns whether what it asks with is right, hidden or not", "leave match out, or hide no birth date, names, addresses, telephone numbers or identifiers")
 	}
 	if !all {
 		return
@@ -274,8 +289,25 @@ func (f *clientsFile) datumNamed(n *yamlNode) *datum {
 	return nil
 }
 
-// elsewhere warns of a path that is only one of a datum's places.
+// asked reports whether questions by hash are about what is hidden.
+func (h hiding) asked() bool {
+	if h.datum != nil {
+		return slices.Contains([]string{"address", "birth-date", "identifiers", "names", "telephone"}, h.datum.name)
+	}
+	return h.rule.owner == "Patient" && slices.Contains([]string{"address", "birthDate", "identifier", "name", "telecom"}, h.rule.steps[0])
+}
+
+// elsewhere warns of a path that is only one of a datum's places, or a part of one.
 func (f *clientsFile) elsewhere(n *yamlNode, r rule, all []hiding) {
+	for part := r; len(part.steps) > 0; part.steps = part.steps[:len(part.steps)-1] {
+		if f.onePlace(n, part, all) {
+			return
+		}
+	}
+}
+
+// onePlace warns if the element is one place of a datum, and reports whether it is.
+func (f *clientsFile) onePlace(n *yamlNode, r rule, all []hiding) bool {
 	for _, name := range known().names {
 		d := known().data[name]
 		if !d.covers(r) || len(d.rules) == 1 && len(d.types)+len(d.extensions) == 0 {
@@ -286,8 +318,9 @@ func (f *clientsFile) elsewhere(n *yamlNode, r rule, all []hiding) {
 		} else {
 			f.warn(n, fmt.Sprintf("hide: the datum %s stands elsewhere too", name), "hide "+name+" instead")
 		}
-		return
+		return true
 	}
+	return false
 }
 
 // members returns nil for all.
@@ -352,6 +385,8 @@ func (f *clientsFile) memberList(n *yamlNode, name string) map[string]struct{} {
 	}
 	if lines.Err() != nil {
 		f.problems = append(f.problems, Problem{File: path, Line: 1, Column: 1, What: "a line is too long"})
+	} else if len(ids) == 0 {
+		f.warn(n, fmt.Sprintf("members: the list %s is empty: the client sees nobody", name), "one Patient's logical id in each line")
 	}
 	return ids
 }

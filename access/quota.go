@@ -56,8 +56,8 @@ type Quota struct {
 }
 
 type attempt struct {
-	at  time.Time
-	hit bool
+	at     time.Time
+	misses int // 0: a hit
 }
 
 // NewQuota returns a quota of a client that has asked nothing.
@@ -66,7 +66,8 @@ func NewQuota(terms QuotaTerms) *Quota { return &Quota{terms: terms.withDefaults
 // Attempt is one past question of a client that was answered.
 type Attempt struct {
 	Time time.Time
-	Hit  bool
+	// Misses is how many misses it counts as; 0 for a hit.
+	Misses int
 	// LockedOut is what Record returned: this one locked the client out.
 	LockedOut bool
 }
@@ -83,7 +84,7 @@ func (q *Quota) Restore(past []Attempt) {
 	*q = Quota{terms: q.terms}
 	for _, a := range past {
 		q.advance(a.Time)
-		q.attempts = append(q.attempts, attempt{q.now, a.Hit})
+		q.attempts = append(q.attempts, attempt{q.now, a.Misses})
 		if a.LockedOut {
 			q.lock()
 		}
@@ -113,13 +114,14 @@ func (q *Quota) Allow(now time.Time) (ok bool, retryAfter time.Duration) {
 	return true, 0
 }
 
-// Record notes the outcome of what was allowed, and reports whether it locked the
-// client out. Whoever keeps attempts for Restore keeps that too.
-func (q *Quota) Record(now time.Time, hit bool) (lockedOut bool) {
+// Record notes the outcome of what was allowed, a hit if it counts as no miss, and
+// reports whether it locked the client out. Whoever keeps attempts for Restore
+// keeps that too.
+func (q *Quota) Record(now time.Time, misses int) (lockedOut bool) {
 	q.pending = max(q.pending-1, 0)
 	q.advance(now)
-	q.attempts = append(q.attempts, attempt{q.now, hit})
-	if hit || q.now.Before(q.until) {
+	q.attempts = append(q.attempts, attempt{q.now, misses})
+	if misses == 0 || q.now.Before(q.until) {
 		return false
 	}
 	if hits, misses := q.count(); !q.tooMany(hits, misses) {
@@ -161,10 +163,10 @@ func (q *Quota) count() (hits, misses int) {
 	for _, a := range q.attempts {
 		switch {
 		case a.at.Before(q.since):
-		case a.hit:
+		case a.misses == 0:
 			hits++
 		default:
-			misses++
+			misses += a.misses
 		}
 	}
 	return hits, misses

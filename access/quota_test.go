@@ -14,7 +14,7 @@ func after(d time.Duration) time.Time { return testTime.Add(d) }
 func ask(q *Quota, now time.Time, hit bool) bool {
 	ok, _ := q.Allow(now)
 	if ok {
-		q.Record(now, hit)
+		q.Record(now, misses(hit))
 	}
 	return ok
 }
@@ -152,8 +152,34 @@ func TestQuotaRestore(t *testing.T) {
 			}
 			if ok1 {
 				hit := random.IntN(4) == 0
-				past = append(past, Attempt{now, hit, lived.Record(now, hit)})
+				past = append(past, Attempt{now, misses(hit), lived.Record(now, misses(hit))})
 			}
 		}
+	}
+}
+
+func misses(hit bool) int {
+	if hit {
+		return 0
+	}
+	return 1
+}
+
+// One question may be worth several.
+func TestSeveralMissesAtOnce(t *testing.T) {
+	q := NewQuota(QuotaTerms{Misses: 5, MissesPerHit: 1})
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for i, want := range []bool{false, true} {
+		if ok, _ := q.Allow(now); !ok {
+			t.Fatal("not allowed")
+		}
+		if got := q.Record(now, 4); got != want {
+			t.Errorf("question %d: locked out %v", i+1, got)
+		}
+	}
+	again := NewQuota(QuotaTerms{Misses: 5, MissesPerHit: 1})
+	again.Restore([]Attempt{{now, 4, false}, {now, 4, true}})
+	if a, b := q.State(now), again.State(now); a != b {
+		t.Errorf("%+v, restored %+v", a, b)
 	}
 }

@@ -44,10 +44,10 @@ type Matcher interface {
 
 // Turn is one question that was allowed. It is ended once, by one of the two.
 type Turn interface {
-	// Record notes that the question is answered, and whether by a member, and
-	// reports whether that locked the caller out. It comes before the record, which
-	// says so too.
-	Record(hit bool) (lockedOut bool)
+	// Record notes that the question is answered, by a member if it counts as no
+	// miss, and reports whether that locked the caller out. It comes before the
+	// record, which says so too.
+	Record(misses int) (lockedOut bool)
 
 	// Cancel gives the turn back: there was no answer.
 	Cancel()
@@ -59,12 +59,41 @@ type Turn interface {
 // it stood.
 func MatchAttempt(e audit.Event) (attempt access.Attempt, ok bool) {
 	counts := e.Outcome == audit.OK || e.Outcome == audit.Refused && !slices.Contains(unanswered, e.Reason)
-	attempt = access.Attempt{Time: e.Time, Hit: e.Outcome == audit.OK, LockedOut: strings.HasSuffix(e.Reason, lockedOut)}
+	reason, locked := strings.CutSuffix(e.Reason, lockedOut)
+	attempt = access.Attempt{Time: e.Time, Misses: missesOf(e.Outcome == audit.OK, reason), LockedOut: locked}
 	return attempt, e.Kind == matchRoute && counts
 }
 
 // lockedOut stands behind the reason of the miss that locked its client out.
 const lockedOut = "-locked-out"
+
+// What a matcher's reason says of the request. One request asks for one person;
+// what asks for several, or guesses, costs as much as asking one by one would.
+const (
+	// wide stands behind the reason of a request with more tokens than a person
+	// with one name, address and phone has.
+	wide = "-wide"
+	// mixed is the reason of a match where most of the request's tokens were not the
+	// member's: it counts as a miss.
+	mixed     = "mixed"
+	ambiguous = string(hashmatch.Ambiguous)
+)
+
+// missesOf is how many misses a question counts as; 0 for a hit.
+func missesOf(found bool, reason string) int {
+	kind, isWide := strings.CutSuffix(reason, wide)
+	n := 1
+	switch {
+	case found && kind != mixed:
+		return 0
+	case kind == ambiguous: // two people were asked for, or guessed at
+		n = 10
+	}
+	if isWide {
+		n *= 4
+	}
+	return n
+}
 
 // unanswered are the reasons of refusals that say nothing of members. All others
 // are of the one answer that there is no match.
@@ -104,12 +133,19 @@ func (r *request) endTurn(a answer, failed error) {
 	if r.turn == nil || !found && a.status != noMatch.status {
 		return
 	}
-	locked := r.turn.Record(found)
-	r.turn = nil
+	shows := a.shows
 	var p problem
-	if locked && errors.As(failed, &p) && p.shows != nil {
-		p.shows.reason += lockedOut
+	if errors.As(failed, &p) {
+		shows = p.shows
 	}
+	reason := ""
+	if shows != nil {
+		reason = shows.reason
+	}
+	if locked := r.turn.Record(missesOf(found, reason)); locked && shows != nil {
+		shows.reason += lockedOut
+	}
+	r.turn = nil
 }
 
 // hashMatch answers with the task profile of the one member whom the tokens in the
@@ -197,7 +233,11 @@ func (r *request) taskProfile(patient, reason string) (answer, error) {
 	for _, task := range tasks {
 		b.documentEntry(task)
 	}
-	return b.answer(), nil
+	a := b.answer()
+	if strings.HasPrefix(reason, mixed) {
+		a.shows.reason = reason
+	}
+	return a, nil
 }
 
 // tasksOf reads the member's Tasks, what is to be done first.

@@ -32,9 +32,9 @@ func (f *fakeMatcher) Allow(access.Caller) (api.Turn, time.Duration, error) {
 	return f, f.wait, f.waitErr
 }
 
-func (f *fakeMatcher) Record(hit bool) bool {
+func (f *fakeMatcher) Record(misses int) bool {
 	f.turns--
-	f.ended = append(f.ended, map[bool]string{true: "hit", false: "miss"}[hit])
+	f.ended = append(f.ended, map[bool]string{true: "hit", false: "miss"}[misses == 0])
 	return false
 }
 

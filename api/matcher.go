@@ -81,10 +81,10 @@ type quota struct {
 	counts *access.Quota
 }
 
-func (q *quota) Record(hit bool) (lockedOut bool) {
+func (q *quota) Record(misses int) (lockedOut bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.counts.Record(q.now(), hit)
+	return q.counts.Record(q.now(), misses)
 }
 
 func (q *quota) Cancel() {
@@ -123,15 +123,39 @@ func (m *HashMatcher) Match(ctx context.Context, caller access.Caller, body []by
 	if err != nil {
 		return "", "", err
 	}
+	hidden := hide(caller.Policy(), &held)
 	verdict := hashmatch.Decide(request.Tokens, func(i int) []string { return held[i] })
-	asked := verdict.Member
-	if asked == "" {
-		asked = rand.Text() // nobody, asked for as somebody is
+	reason = string(verdict.Reason)
+	switch {
+	case verdict.Member == "" && hidden:
+		reason = notKnown
+	case verdict.Member != "" && 2*verdict.Agreeing < len(request.Tokens):
+		reason = mixed
 	}
-	if known := caller.Policy().MayKnow(asked); verdict.Member != "" && !known {
-		return "", notKnown, nil
+	if len(request.Tokens) > oneForm {
+		reason += wide
 	}
-	return verdict.Member, string(verdict.Reason), nil
+	return verdict.Member, reason, nil
+}
+
+// oneForm is more tokens than a person has of whom one name, one address, one phone
+// and one member id are known.
+const oneForm = 20
+
+// hide makes nobody of the holders whom the client may not know: they decide
+// nothing, neither for a match nor against one. It reports whether one of them held
+// a token alone.
+func hide(policy *access.Policy, held *[hashmatch.MaxTokens][]string) (any bool) {
+	for i := range held {
+		alone := len(held[i]) == 1
+		for j, member := range held[i] {
+			if known := policy.MayKnow(member); !known && member != "" {
+				held[i][j] = ""
+				any = any || alone
+			}
+		}
+	}
+	return any
 }
 
 // holders looks up as many tokens as the largest request has, whatever this one

@@ -157,7 +157,7 @@ func (v *verifier) heads() {
 	}
 	for i, err := range h.errs {
 		if err != nil {
-			v.find(Finding{File: headFile, Offset: int64(i * slotSize), What: fmt.Sprintf("half %d of the head is %v: changed, or torn by a power failure, after which the next start mends it", i+1, err)})
+			v.find(Finding{File: headFile, Offset: int64(i * slotSize), What: fmt.Sprintf("half %d of the head: %v: changed, or torn by a power failure, which the next start mends", i+1, err)})
 			continue
 		}
 		v.expect[h.marks[i].Number] = h.marks[i].Hash
@@ -389,7 +389,7 @@ func (v *verifier) behindHead() error {
 		v.options.pause(50 * time.Millisecond)
 	}
 	f := *v.behind
-	f.What += ". It lies behind the head, so nobody was told that it is there: a write that a crash cut off, which the next start sets aside, or an addition"
+	f.What += ". It lies behind the head, so nobody was told that it is there: a write that a crash cut off, which the next start sets aside, or an addition: start the process and verify again"
 	v.find(f)
 	return nil
 }

@@ -23,9 +23,11 @@ func NormalLine(s string) string {
 	if len(all) == 0 || notLine[all[0]] {
 		return ""
 	}
-	all = box(all)
+	if n, ok := box(all); ok {
+		return postBox + n
+	}
 	for i, w := range all {
-		if i >= 2 && units[w] && all[0] != "PO" {
+		if i >= 2 && units[w] {
 			all = all[:i]
 			break
 		}
@@ -43,25 +45,28 @@ func lineWords(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !isDigit(r) })
 }
 
-// box writes the ways to say post office box as PO BOX.
-func box(all []string) []string {
+const postBox = "PO BOX "
+
+// box is the number of a post office box, in any of the ways to say that it is
+// one.
+func box(all []string) (number string, ok bool) {
 	for _, said := range []string{"P O BOX", "POST OFFICE BOX", "PO BOX", "POBOX", "BOX"} {
 		w := strings.Fields(said)
 		if len(all) > len(w) && strings.Join(all[:len(w)], " ") == said {
-			return append([]string{"PO", "BOX"}, all[len(w)])
+			return all[len(w)], true
 		}
 	}
-	return all
+	return "", false
 }
 
 // house is what tokens hold of an address: house number, how the street's first
 // word sounds, and ZIP. Words behind it, abbreviations and most slips of the pen
 // make no difference. It is "" without a number, a street or a ZIP.
 func house(line, zip string) string {
-	all := strings.Fields(line)
-	if len(all) > 2 && all[0] == "PO" {
-		return houseOf(all[2], "PO", zip)
+	if n, ok := strings.CutPrefix(line, postBox); ok {
+		return houseOf(n, "PO", zip)
 	}
+	all := strings.Fields(line)
 	if len(all) < 2 || digits(all[0]) == "" {
 		return ""
 	}

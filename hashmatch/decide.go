@@ -23,6 +23,9 @@ const (
 type Verdict struct {
 	Member string // empty unless Reason is Matched
 	Reason Reason
+	// Agreeing is how many of the request's tokens the member alone holds. A
+	// request of one person has few others; many others are guesses.
+	Agreeing int
 }
 
 // weights are how many bits of evidence an agreement is: minus the binary
@@ -153,15 +156,16 @@ func equal(a, b [2]uint64) uint64 {
 
 func (t *tally) verdict() Verdict {
 	table := named()
-	agreeing, winners, found := 0, 0, 0
+	agreeing, winners, found, own := 0, 0, 0, 0
 	for i := range MaxTokens {
 		var f Factor
-		var kinds, alone, earlier uint64
+		var kinds, alone, earlier, held uint64
 		for j := range MaxTokens {
 			same := equal(t.digest[i], t.digest[j]) & t.counts[i] & t.counts[j]
 			f |= t.factors[j] * Factor(same)
 			kinds |= same << t.kind[j]
 			alone |= same & t.alone[j]
+			held += same
 			if j < i {
 				earlier |= same
 			}
@@ -170,16 +174,16 @@ func (t *tally) verdict() Verdict {
 		several := kinds&(kinds-1) != 0
 		if (several || alone == 1) && table[f] == 1 && earlier == 0 { // each member once
 			winners++
-			found = i
+			found, own = i, int(held)
 		}
 	}
-	return t.conclude(agreeing, winners, found)
+	return t.conclude(agreeing, winners, found, own)
 }
 
-func (t *tally) conclude(agreeing, winners, found int) Verdict {
+func (t *tally) conclude(agreeing, winners, found, own int) Verdict {
 	switch {
 	case winners == 1:
-		return Verdict{t.member[found], Matched}
+		return Verdict{t.member[found], Matched, own}
 	case winners > 1:
 		return Verdict{Reason: Ambiguous}
 	case agreeing > 0:

@@ -70,9 +70,10 @@ func Normalize(d Demographics) Person {
 }
 
 // names fills in the forms of given and family names: first all that are
-// written, then what is made of them.
+// written, then what is made of them. Of a name that is a placeholder as a whole
+// nothing is made: a part of it would be a name that nobody bears.
 func (p *Person) names(names []Name) {
-	var double []string
+	var double, families []string
 	for _, n := range names {
 		family := NormalFamily(n.Family)
 		given := ""
@@ -88,7 +89,10 @@ func (p *Person) names(names []Name) {
 				double = append(double, given+middle)
 			}
 		}
-		p.Family = keep(p.Family, family, maxFamily)
+		if family != "" {
+			p.Family = keep(p.Family, family, maxFamily)
+			families = append(families, n.Family)
+		}
 	}
 	for _, written := range p.Given {
 		for _, long := range longNames[written] {
@@ -98,8 +102,8 @@ func (p *Person) names(names []Name) {
 	for _, s := range double {
 		p.Given = keep(p.Given, s, maxGiven)
 	}
-	for _, n := range names {
-		for _, part := range familyParts(n.Family) {
+	for _, family := range families {
+		for _, part := range familyParts(family) {
 			p.Family = keep(p.Family, part, maxFamily)
 		}
 	}

@@ -69,7 +69,8 @@ func dayEitherWay(date string) string {
 	return date[:4] + min(a, b) + max(a, b)
 }
 
-// NormalSex is F or M, or "" for all else.
+// NormalSex is F or M, or "" for all else: an abbreviation with a full stop is
+// none of the words.
 func NormalSex(s string) string {
 	switch strings.ToUpper(strings.TrimSpace(s)) {
 	case "F", "FEMALE", "W", "WOMAN", "GIRL":

@@ -3,6 +3,7 @@ package hashmatch
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -93,5 +94,6 @@ func withoutDigits(s string) string {
 
 // same reports that s is one character again and again.
 func same(s string) bool {
-	return s != "" && strings.Count(s, s[:1]) == len(s)
+	_, size := utf8.DecodeRuneInString(s)
+	return s != "" && strings.Count(s, s[:size])*size == len(s)
 }

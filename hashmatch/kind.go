@@ -114,6 +114,22 @@ func Kinds() []Kind {
 	return all
 }
 
+// slotMost is how many values one person has in a slot, at most.
+var slotMost = [...]int{
+	bothNames: maxGiven * maxFamily, bothSounds: maxGiven * maxFamily, givenName: maxGiven, givenSound: maxGiven,
+	anySound: maxGiven + maxFamily, birthDay: 1, birthYear: 1, sexMark: 1, zipCode: maxAddresses, houseKey: maxAddresses,
+	phoneNumber: maxPhones, ssnEnd: 1, memberNumber: maxMemberIDs,
+}
+
+// most is how many tokens of the kind one person has, at most.
+func (k Kind) most() int {
+	n := 1
+	for _, s := range kindOf[k].slots {
+		n *= slotMost[s]
+	}
+	return n
+}
+
 // Factors are what an agreeing token of the kind says agrees; none for an
 // unknown kind.
 func (k Kind) Factors() Factor {

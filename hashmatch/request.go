@@ -70,7 +70,8 @@ func (r Request) Encode() []byte {
 
 // DecodeRequest reads what Encode writes, members in any order, and nothing
 // else: an unknown or repeated member, a repeated token, an unknown kind,
-// another version or more than [MaxTokens] are errors. Whether the epoch is
+// another version, more than [MaxTokens] or more of a kind than one person has are
+// errors. Whether the epoch is
 // accepted is for the caller. No error shows what was read.
 func DecodeRequest(body []byte) (Request, error) {
 	r, err := decodeRequest(body)
@@ -101,6 +102,12 @@ func decodeRequest(body []byte) (Request, error) {
 	for i, q := range p.Parameter {
 		if err := r.add(q, seen); err != nil {
 			return Request{}, fmt.Errorf("parameter %d: %w", i+1, err)
+		}
+	}
+	of := map[Kind]int{}
+	for _, t := range r.Tokens {
+		if of[t.Kind]++; of[t.Kind] > t.Kind.most() {
+			return Request{}, errors.New("more tokens of a kind than one person has")
 		}
 	}
 	switch {

@@ -25,7 +25,8 @@ func body(parameters ...string) string {
 func manyTokens(n int) []string {
 	all := []string{headParameters}
 	for i := range n {
-		all = append(all, tokenParameter("birth-ssn", fmt.Sprintf("%032x", i)))
+		kind := []string{"name-birth", "sounds-ssn", "sounds-birth-sex", "name-year-phone"}[i%4] // of each as many as a person may have
+		all = append(all, tokenParameter(kind, fmt.Sprintf("%032x", i)))
 	}
 	return all
 }
@@ -60,6 +61,7 @@ var badRequests = []struct{ name, body string }{
 	{"member twice", `{"resourceType":"Parameters","parameter":[],"parameter":[` + headParameters + `,` + tokenParameter("birth-ssn", oneValue) + `]}`},
 	{"more behind", body(headParameters, tokenParameter("birth-ssn", oneValue)) + `{}`},
 	{"deep", strings.Repeat(`{"part":[`, 1000)},
+	{"two of what a person has once", body(headParameters, tokenParameter("birth-ssn", oneValue), tokenParameter("birth-ssn", strings.Replace(oneValue, "0", "1", 1)))},
 	{"large", `{"resourceType":"Parameters","parameter":[` + strings.Repeat(" ", hashmatch.MaxRequest) + `]}`},
 }
 

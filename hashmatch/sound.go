@@ -2,8 +2,8 @@ package hashmatch
 
 import "strings"
 
-// soundClass is Soundex's class of each letter A to Z; '0' separates, '-' is
-// passed over.
+// soundClass is Soundex's class of each letter A to Z; '0' has none. Of these, H
+// and W are passed over, and the others separate.
 const soundClass = "01230120022455012623010202"
 
 // firstSounds are beginnings that sound like another letter.

@@ -95,7 +95,7 @@ func readVectors(t testing.TB) (vectors, []byte) {
 		}
 		pairs += len(all)
 	}
-	if len(v.Fields) != len(normalFields) || pairs < 100 || len(v.Persons) < 5 {
+	if len(v.Fields) != len(normalFields) || pairs < 190 || len(v.Persons) < 12 {
 		t.Fatalf("%s: only %d fields, %d pairs, %d persons", vectorFile, len(v.Fields), pairs, len(v.Persons))
 	}
 	return v, text

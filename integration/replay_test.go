@@ -49,7 +49,7 @@ func (d *demoRun) lived(t *testing.T, commits uint64) (middle string) {
 	var s struct {
 		Sources []struct{ Name, Applied string }
 	}
-	if err != nil || json.Unmarshal(body, &s) != nil || len(s.Sources) != 2 {
+	if err != nil || json.Unmarshal(body, &s) != nil || len(s.Sources) != 3 {
 		t.Fatalf("status: %v %.300s", err, body)
 	}
 	for _, at := range s.Sources {

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	engine "github.com/cockroachdb/pebble/v2"
+
+	"github.com/tributary-health/tributary/store/pebble"
 )
 
 // verify is worth something only if it finds what is wrong: bytes changed in the
@@ -75,7 +77,7 @@ func (silent) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, arg
 func (d *demoRun) damage(t *testing.T, typ string, at func(body []byte) int) string {
 	t.Helper()
 	db, err := engine.Open(filepath.Join(d.work, "data", "store"), &engine.Options{
-		FormatMajorVersion: engine.FormatNewest, Logger: silent{}})
+		FormatMajorVersion: engine.FormatNewest, Comparer: pebble.Order, Logger: silent{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tributary-health/tributary/audit"
+	"github.com/tributary-health/tributary/fhir"
 )
 
 func runAudit(ctx context.Context, args []string) error {
@@ -152,7 +154,15 @@ func printRecord(w io.Writer, r audit.Report) error {
 	if r.More {
 		fmt.Fprintln(w, "... and more")
 	}
-	fmt.Fprintf(w, "audit: entries %d to %d, %d segments, %d bytes, ", r.First, r.First+max(r.Entries, 1)-1, r.Segments, r.Bytes)
+	switch {
+	case len(r.Findings) == 0 || r.Entries == 0:
+		fmt.Fprintf(w, "audit: entries %d to %d, ", r.First, r.First+max(r.Entries, 1)-1)
+	case r.Head.Number >= r.First:
+		fmt.Fprintf(w, "audit: %d of the entries %d to %d are good, ", r.Entries, r.First, r.Head.Number)
+	default:
+		fmt.Fprintf(w, "audit: %d entries follow one another, ", r.Entries)
+	}
+	fmt.Fprintf(w, "%d segments, %d bytes, ", r.Segments, r.Bytes)
 	switch {
 	case len(r.Findings) > 0:
 		fmt.Fprintf(w, "faults: %d\n", len(r.Findings))
@@ -164,7 +174,11 @@ func printRecord(w io.Writer, r audit.Report) error {
 	if r.Unacknowledged > 0 {
 		fmt.Fprintf(w, "behind the head: %d entries that nobody was told of; the next start takes them over\n", r.Unacknowledged)
 	}
-	fmt.Fprintf(w, "head %s\nkey  %s\n", r.Head, r.Fingerprint)
+	head := r.Head.String()
+	if r.Head == (audit.Mark{}) {
+		head = "none"
+	}
+	fmt.Fprintf(w, "head %s\nkey  %s\n", head, cmp.Or(r.Fingerprint, "none"))
 	if len(r.Findings) > 0 {
 		return errReported
 	}
@@ -172,7 +186,7 @@ func printRecord(w io.Writer, r audit.Report) error {
 }
 
 func runAuditAccount(args []string) error {
-	f := newFlags("audit account", "MEMBER: who was shown what of a member, when and under which policy. MEMBER is the id of a Patient, or Patient/ID;\n"+
+	f := newFlags("audit account MEMBER", "Who was shown what of a member, when and under which policy. MEMBER is the id of a Patient, or Patient/ID;\n"+
 		"with --member-key it is left out. The whole record is verified on the way; exits 1 if anything of it is wrong.")
 	r := recordFlags(f)
 	span := spanFlags(f)
@@ -198,6 +212,9 @@ func runAuditAccount(args []string) error {
 		patient = strings.TrimPrefix(rest[0], "Patient/")
 	default:
 		err = usageError{"audit account: name one member, by the id of its Patient or with --member-key"}
+	}
+	if err == nil && !fhir.ValidID(patient) {
+		err = usageError{"audit account: MEMBER is not the id of a Patient, nor Patient/ID (with the source's key of a member use --member-key)"}
 	}
 	if err != nil {
 		return err

@@ -125,10 +125,36 @@ func TestAuditVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err = audited(t, "verify", "--data", data)
-	if !errors.Is(err, errReported) || !strings.Contains(out, "000001.log, offset ") || !strings.Contains(out, "entry 4: was changed") || !strings.Contains(out, "faults: 1") {
+	if !errors.Is(err, errReported) || !strings.Contains(out, "000001.log, offset ") || !strings.Contains(out, "entry 4: was changed") || !strings.Contains(out, "audit: 5 of the entries 1 to 6 are good") || !strings.Contains(out, "faults: 1") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if out, err := audited(t, "account", "p0", "--data", data); !errors.Is(err, errReported) || !strings.Contains(out, "not complete") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A head that is not whole is told of in plain words, and one that is gone is none.
+func TestAuditHead(t *testing.T) {
+	data, _ := recorded(t)
+	head := filepath.Join(data, "audit", "head")
+	text, err := os.ReadFile(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := bytes.IndexByte(text, '\n')
+	if text[end-1]++; text[end-1] > '0'+1 { // the signature's last digit
+		text[end-1] = '0'
+	}
+	if err := os.WriteFile(head, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := audited(t, "verify", "--data", data); !errors.Is(err, errReported) || !strings.Contains(out, "half 1 of the head: its signature is not of this key") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if err := os.Remove(head); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := audited(t, "verify", "--data", data); !errors.Is(err, errReported) || !strings.Contains(out, "\nhead none\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -137,7 +163,7 @@ func TestAuditVerify(t *testing.T) {
 func TestAuditUsage(t *testing.T) {
 	data, _ := recorded(t)
 	for _, args := range [][]string{{"look"}, {"verify", "--data", t.TempDir()}, {"verify", "--data", data, "--expect", "5"}, {"verify", "--data", data, "--key", "none"},
-		{"account", "--data", data}, {"account", "a", "b", "--data", data}, {"account", "Claim/x", "--data", data}, {"list", "--data", data, "--from", "yesterday"}} {
+		{"account", "--data", data}, {"account", "a", "b", "--data", data}, {"account", "Claim/x", "--data", data}, {"account", "Jane Doe", "--data", data}, {"list", "--data", data, "--from", "yesterday"}} {
 		var usage usageError
 		if out, err := audited(t, args...); !errors.As(err, &usage) {
 			t.Errorf("%v: %v\n%s", args, err, out)

@@ -13,6 +13,7 @@ import (
 	"github.com/tributary-health/tributary/capture"
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
+	"github.com/tributary-health/tributary/hashmatch"
 )
 
 // finding is one thing that is wrong, and where.
@@ -21,6 +22,7 @@ type finding struct {
 	what        string
 	hint        string
 	unreachable bool // the source did not answer
+	warning     bool // nothing is wrong, but somebody should look
 }
 
 func runCheck(ctx context.Context, args []string) error {
@@ -33,7 +35,7 @@ func runCheck(ctx context.Context, args []string) error {
 	}
 	cfg, found := readConfig(*path)
 	if cfg == nil {
-		return reportFindings(found)
+		return reportFindings(found, 0)
 	}
 	if *mappingsDir != "" {
 		cfg.Mappings = *mappingsDir
@@ -41,6 +43,7 @@ func runCheck(ctx context.Context, args []string) error {
 	// Any key will do: ids are not part of the check.
 	set, problems := readMappings(cfg, make([]byte, 32))
 	sound := len(found) == 0
+	found = append(found, cfg.checkFiles(*path)...)
 	for _, p := range problems {
 		found = append(found, mappingFinding(p))
 	}
@@ -53,20 +56,57 @@ func runCheck(ctx context.Context, args []string) error {
 	}
 	fmt.Fprint(os.Stderr, formatFindings(cfg.doubts))
 	if len(found) > 0 {
-		return reportFindings(found)
+		return reportFindings(found, len(cfg.doubts))
 	}
 	tables := 0
 	for _, s := range sources {
 		tables += len(s.tables)
 	}
-	fmt.Printf("check: %d sources, %d tables, %d mappings: nothing is wrong\n", len(sources), tables, len(set.Resources()))
+	fmt.Printf("check: %d sources, %d tables, %d mappings: nothing is wrong%s\n", len(sources), tables, len(set.Resources()), warnings(len(cfg.doubts)))
 	return nil
 }
 
-func reportFindings(found []finding) error {
+func reportFindings(found []finding, doubts int) error {
 	fmt.Fprint(os.Stderr, formatFindings(found))
-	fmt.Fprintf(os.Stderr, "tributary: check: %d wrong\n", len(found))
+	fmt.Fprintf(os.Stderr, "tributary: check: %d wrong%s\n", len(found), warnings(doubts))
 	return errReported
+}
+
+// warnings ends a sum of what was found.
+func warnings(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", 1 warning"
+	}
+	return fmt.Sprintf(", %d warnings", n)
+}
+
+// checkFiles reads what only a running process needs: certificate and key, and the
+// match keys. What is doubtful is added to the configuration's doubts.
+func (c *Config) checkFiles(path string) []finding {
+	var found []finding
+	if c.TLS.enabled() {
+		if _, err := c.TLS.server(nil, nil); err != nil {
+			found = append(found, finding{where: path, what: err.Error()})
+		}
+	}
+	keys := map[hashmatch.PartnerKey]string{}
+	for _, client := range c.clients {
+		if client.Match == nil {
+			continue
+		}
+		file := client.Match.KeyFile
+		if _, _, err := matchKey(client, keys); err != nil {
+			found = append(found, finding{where: file, what: err.Error()})
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+			c.doubts = append(c.doubts, finding{where: file, warning: true, what: "client " + client.ID + ": others than its owner may read the match key",
+				hint: "chmod 600 " + shellQuote(file)})
+		}
+	}
+	return found
 }
 
 // checkSources asks every source for its settings and schemas, and holds the
@@ -164,7 +204,7 @@ func errorFinding(source string, err error) finding {
 		if ce.Err != nil {
 			what += ": " + ce.Err.Error()
 		}
-		return finding{where, what, ce.Hint, ce.Kind == capture.Transient}
+		return finding{where: where, what: what, hint: ce.Hint, unreachable: ce.Kind == capture.Transient}
 	}
 	return finding{where: "source " + source, what: err.Error()}
 }
@@ -172,7 +212,11 @@ func errorFinding(source string, err error) finding {
 func formatFindings(found []finding) string {
 	var b strings.Builder
 	for _, f := range found {
-		fmt.Fprintf(&b, "%s: %s\n", f.where, f.what)
+		kind := ""
+		if f.warning {
+			kind = "warning: "
+		}
+		fmt.Fprintf(&b, "%s: %s%s\n", f.where, kind, f.what)
 		if f.hint != "" {
 			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(f.hint, "\n", "\n    "))
 		}

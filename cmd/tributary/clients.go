@@ -35,7 +35,7 @@ func (c *Config) readAccess() []finding {
 		if p.Line > 0 {
 			where = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 		}
-		one := finding{where: where, what: p.What, hint: p.Hint}
+		one := finding{where: where, what: p.What, hint: p.Hint, warning: p.Warning}
 		if p.Warning {
 			c.doubts = append(c.doubts, one)
 			continue

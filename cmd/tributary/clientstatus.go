@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tributary-health/tributary/access"
 )
 
 // clientStatus is a client as operators see it: what it reads, how far that has
@@ -26,6 +28,7 @@ type matchStatus struct {
 	PerDay      int       `json:"per_day"`
 	Hits        int       `json:"hits"`
 	Misses      int       `json:"misses"`
+	MissesLeft  int       `json:"misses_left"` // so many more, without a hit, lock the client out
 	LockedUntil time.Time `json:"locked_until,omitzero"`
 }
 
@@ -45,11 +48,16 @@ func (p *pipeline) clientStatuses() []clientStatus {
 			}
 		}
 		if q, ok := quotas[c.ID]; ok {
-			s.Match = &matchStatus{q.Used, q.PerDay, q.Hits, q.Misses, q.LockedUntil}
+			s.Match = &matchStatus{q.Used, q.PerDay, q.Hits, q.Misses, missesLeft(q, c.Match.Quota), q.LockedUntil}
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// missesLeft is how many misses in a row from now lock the client out.
+func missesLeft(q access.QuotaState, terms access.QuotaTerms) int {
+	return max(terms.Misses, q.Hits*terms.MissesPerHit+1) - q.Misses
 }
 
 func (s clientStatus) line() string {
@@ -61,7 +69,10 @@ func (s clientStatus) line() string {
 		parts = append(parts, "topic "+s.Topic)
 	}
 	if m := s.Match; m != nil {
-		parts = append(parts, fmt.Sprintf("matches: %d of %d in 24 h, %d found", m.Used, m.PerDay, m.Hits))
+		parts = append(parts, fmt.Sprintf("matches: %d of %d in 24 h, %d found, %d missed", m.Used, m.PerDay, m.Hits, m.Misses))
+		if !m.LockedUntil.After(time.Now()) {
+			parts = append(parts, fmt.Sprintf("%d more misses in a row lock it out", m.MissesLeft))
+		}
 		if m.LockedUntil.After(time.Now()) {
 			parts = append(parts, "LOCKED OUT until "+m.LockedUntil.UTC().Format(time.RFC3339))
 		}

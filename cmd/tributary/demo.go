@@ -214,7 +214,7 @@ func loadAndRun(ctx context.Context, o demoOptions, servers *demo.Servers, scr *
 	defer logFile.Close()
 	log := slog.New(slog.NewTextHandler(logFile, nil))
 	return runPipeline(ctx, cfg, log, nil, func(ctx context.Context, p *pipeline, addr string) error {
-		env["FHIR"] = "http://" + addr + fhirBase
+		env["FHIR"] = cfg.TLS.scheme() + "://" + addr + fhirBase
 		env["BROKER"] = strings.Join(p.conn.Brokers, ",")
 		if err := writeDemoEnv(o.work, env); err != nil {
 			return err

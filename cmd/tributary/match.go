@@ -174,7 +174,7 @@ type matchResult struct {
 	Ref     string       `json:"ref"`
 	Outcome matchOutcome `json:"outcome"`
 	Patient string       `json:"patient,omitempty"`
-	Tasks   []matchTask  `json:"tasks,omitempty"`
+	Tasks   []matchTask  `json:"tasks"`
 	Detail  string       `json:"detail,omitempty"` // what went wrong, without a value
 }
 
@@ -255,8 +255,14 @@ func newMatchPrinter(w io.Writer, asJSON bool) matchPrinter {
 
 type jsonPrinter struct{ e *json.Encoder }
 
-func (p jsonPrinter) print(r matchResult) error { return p.e.Encode(r) }
-func (p jsonPrinter) end() error                { return nil }
+func (p jsonPrinter) print(r matchResult) error {
+	if r.Tasks == nil {
+		r.Tasks = []matchTask{} // a list always
+	}
+	return p.e.Encode(r)
+}
+
+func (p jsonPrinter) end() error { return nil }
 
 type tablePrinter struct{ t *tabwriter.Writer }
 

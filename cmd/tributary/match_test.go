@@ -157,7 +157,7 @@ func TestMatchAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `[{"ref":"chart-1","outcome":"matched","patient":"p7","tasks":[{"text":"Reconcile medication","from":"2026-10-01","due":"2026-11-30"},{"text":"Influenza immunization"}]},` +
-		`{"ref":"chart-2","outcome":"no match"},{"ref":"chart-3","outcome":"not enough to ask"}]`
+		`{"ref":"chart-2","outcome":"no match","tasks":[]},{"ref":"chart-3","outcome":"not enough to ask","tasks":[]}]`
 	if got, _ := json.Marshal(results); string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -229,7 +229,8 @@ func TestMatchFileErrors(t *testing.T) {
 		{"empty", "", "the file is empty"},
 		{"no header", strings.SplitAfter(threePeople, "\n")[1], "line 1: no column birth_date"},
 		{"only an unknown column", "mulberry\nZebulon\n", "line 1: no column birth_date"},
-		{"one column by two names", "given,birth_date,First_Name\n", "line 1, column 3: given a second time"},
+		{"one column by two names", "given,birth_date,First_Name\n", "line 1, column 3: given stands twice"},
+		{"separated by semicolons", "given;family;birth_date\nAda;Nobody;1980-01-01\n", "separated by commas"},
 		{"a column twice", "given,birth_date,given\n", "line 1, column 3"},
 		{"no birth date", "given,family\nZebulon,Quarrington\n", "line 1: no column birth_date"},
 		{"no rows", "given,birth_date\n", "no patient"},

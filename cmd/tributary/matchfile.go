@@ -147,8 +147,11 @@ func matchHeader(header []string, warnings io.Writer) ([]string, error) {
 		if columns[i] = columnOf(name); columns[i] == "" {
 			unused = append(unused, strconv.Itoa(i+1))
 		} else if slices.Contains(columns[:i], columns[i]) {
-			return nil, fmt.Errorf("line 1, column %d: %s a second time", i+1, columns[i])
+			return nil, fmt.Errorf("line 1, column %d: %s stands twice", i+1, columns[i])
 		}
+	}
+	if len(header) == 1 && strings.ContainsAny(header[0], ";\t|") {
+		return nil, errors.New("line 1: one column: columns are separated by commas; they are " + strings.Join(matchColumns, ", "))
 	}
 	if !slices.Contains(columns, "birth_date") {
 		return nil, errors.New("line 1: no column birth_date: without it nobody is matched; the columns are " + strings.Join(matchColumns, ", "))
@@ -199,9 +202,22 @@ func readMatchRow(line int, columns, record []string) (row matchRow, wrong []int
 			wrong = append(wrong, i)
 		}
 	}
+	if nobodysName(name) {
+		wrong = append(wrong, slices.Index(columns, "given"), slices.Index(columns, "family"))
+	}
 	row.person.Names = []hashmatch.Name{name}
 	row.person.Addresses = []hashmatch.Address{address}
 	return row, wrong, nil
+}
+
+// nobodysName reports a given and a family name that together are a placeholder,
+// such as JOHN DOE: each alone is a name.
+func nobodysName(name hashmatch.Name) bool {
+	if len(name.Given) == 0 || hashmatch.NormalGiven(name.Given[0]) == "" || hashmatch.NormalFamily(name.Family) == "" {
+		return false
+	}
+	p := hashmatch.Normalize(hashmatch.Demographics{Names: []hashmatch.Name{name}})
+	return len(p.Given) == 0 && len(p.Family) == 0
 }
 
 // severalOf splits at semicolons; normal is empty if one of the values

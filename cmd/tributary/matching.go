@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -42,17 +43,14 @@ func openMatching(clients []access.Client, now time.Time) (*matching, error) {
 	m := &matching{until: next}
 	h := sha256.New()
 	fmt.Fprintln(h, hashmatch.Version)
+	keys := map[hashmatch.PartnerKey]string{}
 	for _, c := range clients {
 		if c.Match == nil {
 			continue
 		}
-		text, err := os.ReadFile(c.Match.KeyFile)
+		key, text, err := matchKey(c, keys)
 		if err != nil {
-			return nil, fmt.Errorf("client %s: %w", c.ID, err)
-		}
-		key, err := hashmatch.ParseKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("client %s: %s: %w", c.ID, c.Match.KeyFile, err)
+			return nil, fmt.Errorf("%s: %w", c.Match.KeyFile, err)
 		}
 		p := partnerKeys{client: c.ID}
 		for _, e := range []hashmatch.Epoch{accepted[1], accepted[0], next} {
@@ -69,6 +67,27 @@ func openMatching(clients []access.Client, now time.Time) (*matching, error) {
 		m.id = hex.EncodeToString(h.Sum(nil)[:16])
 	}
 	return m, nil
+}
+
+// matchKey reads the key of a client that may ask. It is not another's: who holds
+// the key of a partner can try names on what that partner sends. seen has the keys
+// so far, and whose they are. The error does not name the file.
+func matchKey(c access.Client, seen map[hashmatch.PartnerKey]string) (key hashmatch.PartnerKey, text []byte, err error) {
+	text, err = os.ReadFile(c.Match.KeyFile)
+	if err == nil {
+		key, err = hashmatch.ParseKey(text)
+	}
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	if other := seen[key]; err == nil && other != "" {
+		err = fmt.Errorf("match key: client %s has the same; make one with `openssl rand -hex 32`", other)
+	}
+	if err != nil {
+		return key, nil, fmt.Errorf("client %s: %w", c.ID, err)
+	}
+	seen[key] = c.ID
+	return key, text, nil
 }
 
 // configure tells the worker how tokens are made. Without a client that may ask

@@ -53,17 +53,9 @@ func newMatchClient(base, bearer, ca string, rate float64, retries int) (*matchC
 	if bearer == "" || strings.ContainsAny(bearer, " \t\r\n") {
 		return nil, errors.New("match: the client's bearer key is empty, or more than one word")
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("match: --ca: %w", err)
-		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("match: --ca: no certificate in %s", ca)
-		}
+	transport, err := trusting(ca)
+	if err != nil {
+		return nil, fmt.Errorf("match: %w", err)
 	}
 	return &matchClient{
 		http: &http.Client{Transport: transport, Timeout: matchTimeout,
@@ -72,6 +64,25 @@ func newMatchClient(base, bearer, ca string, rate float64, retries int) (*matchC
 		url: strings.TrimRight(base, "/") + "/Patient/$hash-match", bearer: bearer,
 		every: time.Duration(float64(time.Second) / rate), retries: retries, wait: waitFor,
 	}, nil
+}
+
+// trusting is a transport that trusts the authorities of a file, in place of the
+// system's; without a file, those.
+func trusting(ca string) (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca == "" {
+		return transport, nil
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, fmt.Errorf("--ca: %w", err)
+	}
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--ca: no certificate in %s", ca)
+	}
+	return transport, nil
 }
 
 func loopback(host string) bool {

@@ -58,6 +58,10 @@ func runRun(ctx context.Context, args []string) error {
 // runPipeline checks, opens and runs everything, and returns when all of it has
 // ended. started, if not nil, is called once the API listens.
 func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot map[string]bool, started func(context.Context, *pipeline, string) error) error {
+	settings, err := cfg.TLS.logged(log)
+	if err != nil {
+		return err
+	}
 	l, err := listen(cfg.API, "--api")
 	if err != nil {
 		return err
@@ -79,9 +83,9 @@ func runPipeline(ctx context.Context, cfg *Config, log *slog.Logger, resnapshot 
 	if p.broker != nil && beyondLoopback(cfg.Kafka.Listen) {
 		log.Warn(openBroker, "listen", cfg.Kafka.Listen)
 	}
-	log.Info("tributary runs", "version", version, "fhir", "http://"+l.Addr().String()+fhirBase, "sources", names(p.sources))
+	log.Info("tributary runs", "version", version, "fhir", cfg.TLS.scheme()+"://"+l.Addr().String()+fhirBase, "sources", names(p.sources))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.serve(ctx, l) })
+	g.Go(func() error { return p.serve(ctx, l, settings) })
 	g.Go(func() error { return p.run(ctx) })
 	if started != nil {
 		g.Go(func() error { return started(ctx, p, l.Addr().String()) })

@@ -153,7 +153,9 @@ func welcome(p *pipeline, env map[string]string, work string, workload bool) (st
 		shellQuote(fromHere(work)), env["BROKER"], changeTopicName)
 	fmt.Fprintf(&b, "A partner asks by hash; a subscriber's own topic, without addresses and numbers; who saw what:\n\n")
 	fmt.Fprintf(&b, "  bin/tributary match --work %s %s\n", shellQuote(fromHere(work)), shellPath(work, demoPeopleFile))
-	fmt.Fprintf(&b, "  bin/tributary tail --work %s --topic %s\n", shellQuote(fromHere(work)), clientTopic("subscriber", 0))
+	if own := p.ownOf("subscriber"); own != nil && own.topic != nil {
+		fmt.Fprintf(&b, "  bin/tributary tail --work %s --topic %s\n", shellQuote(fromHere(work)), own.topicName)
+	}
 	fmt.Fprintf(&b, "  bin/tributary audit list --work %s\n\n", shellQuote(fromHere(work)))
 	if workload {
 		fmt.Fprintln(&b, "The workload invents changes and moves its own clock on: the record soon is")

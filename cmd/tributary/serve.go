@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,8 +97,9 @@ func (p *pipeline) untilComposed(next http.Handler) http.Handler {
 	})
 }
 
-// serve answers until ctx ends, then lets what it began finish for a while.
-func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
+// serve answers until ctx ends, then lets what it began finish for a while. Without
+// settings it speaks plain HTTP.
+func (p *pipeline) serve(ctx context.Context, l net.Listener, settings *tls.Config) error {
 	// A caller that sends or takes a few bytes now and then holds its connection
 	// and its answer for so long and no longer.
 	srv := &http.Server{
@@ -106,11 +108,7 @@ func (p *pipeline) serve(ctx context.Context, l net.Listener) error {
 		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelDebug), // broken handshakes and the like: anybody can make them
 	}
 	listen := srv.Serve
-	if p.cfg.TLS.enabled() {
-		settings, err := p.cfg.TLS.server(func(err error) { p.log.Error("tls: the files changed and cannot be used", "error", err) })
-		if err != nil {
-			return err
-		}
+	if settings != nil {
 		srv.TLSConfig = settings
 		listen = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
 	}

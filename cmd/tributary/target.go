@@ -19,11 +19,12 @@ type target struct {
 	fhir string // base address, with /fhir
 	root string // without
 	key  string
+	http *http.Client
 }
 
 // targetOptions are the flags that name one.
 type targetOptions struct {
-	work, fhir, keyEnv *string
+	work, fhir, keyEnv, ca *string
 }
 
 func targetFlags(f *flag.FlagSet) *targetOptions {
@@ -31,6 +32,7 @@ func targetFlags(f *flag.FlagSet) *targetOptions {
 		work:   f.String("work", ".demo", "work folder of a running demo, to find the process"),
 		fhir:   f.String("fhir", "", "FHIR base address of the process; default: the demo's"),
 		keyEnv: f.String("key-env", "TRIBUTARY_KEY", "environment variable with an operator's key, used with --fhir"),
+		ca:     f.String("ca", "", "PEM file of the authorities to trust, in place of the system's"),
 	}
 }
 
@@ -40,21 +42,27 @@ func (o *targetOptions) resolve() (*target, error) {
 		if key == "" {
 			return nil, fmt.Errorf("--fhir needs an operator's key: set the environment variable %s, or name another with --key-env", *o.keyEnv)
 		}
-		return newTarget(*o.fhir, key)
+		return newTarget(*o.fhir, key, *o.ca)
 	}
 	env, err := readDemoEnv(*o.work)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name a process with --fhir", err)
 	}
-	return newTarget(env["FHIR"], env["OPERATOR_KEY"])
+	return newTarget(env["FHIR"], env["OPERATOR_KEY"], *o.ca)
 }
 
-func newTarget(fhir, key string) (*target, error) {
+func newTarget(fhir, key, ca string) (*target, error) {
 	u, err := url.Parse(fhir)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("%q is no base address", fhir)
 	}
-	return &target{fhir: strings.TrimRight(fhir, "/"), root: u.Scheme + "://" + u.Host, key: key}, nil
+	transport, err := trusting(ca)
+	if err != nil {
+		return nil, err
+	}
+	// As long as a full page of a large store takes.
+	patient := &http.Client{Transport: transport, Timeout: 2 * time.Minute}
+	return &target{fhir: strings.TrimRight(fhir, "/"), root: u.Scheme + "://" + u.Host, key: key, http: patient}, nil
 }
 
 // refusal is an answer other than 200.
@@ -64,9 +72,6 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.text }
-
-// client waits for answers as long as a full page of a large store takes.
-var client = &http.Client{Timeout: 2 * time.Minute}
 
 // get asks and returns the body of a 200; what else comes is an error.
 func (t *target) get(ctx context.Context, address string, header ...string) ([]byte, error) {
@@ -78,7 +83,7 @@ func (t *target) get(ctx context.Context, address string, header ...string) ([]b
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := client.Do(req)
+	resp, err := t.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("the process does not answer: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -29,18 +30,40 @@ type ServerTLS struct {
 // enabled says whether TLS is asked for.
 func (c ServerTLS) enabled() bool { return c != ServerTLS{} }
 
+// scheme is how addresses of the FHIR server begin.
+func (c ServerTLS) scheme() string {
+	if c.enabled() {
+		return "https"
+	}
+	return "http"
+}
+
+// logged are the settings of a server that tells the log of files that change; nil
+// is plain HTTP.
+func (c ServerTLS) logged(log *slog.Logger) (*tls.Config, error) {
+	if !c.enabled() {
+		return nil, nil
+	}
+	return c.server(func(err error) {
+		log.Error("tls: the files changed and cannot be used", "error", err)
+	}, func(leaf *x509.Certificate) {
+		log.Info("tls: another certificate is in use", "subject", leaf.Subject.String(), "until", leaf.NotAfter.UTC().Format(time.RFC3339))
+	})
+}
+
 // server returns the settings of a server. They follow the files: a handshake
 // after a file has changed is by the new content, without a restart. A change that
 // cannot be used (half written, expired, a key of another certificate) leaves in
-// use what was there; failed, if not nil, is told of it once.
-func (c ServerTLS) server(failed func(error)) (*tls.Config, error) {
+// use what was there; failed, if not nil, is told of it once. So is renewed of
+// another certificate that is in use from now on.
+func (c ServerTLS) server(failed func(error), renewed func(*x509.Certificate)) (*tls.Config, error) {
 	if c.CertFile == "" || c.KeyFile == "" {
 		return nil, errors.New("tls: cert_file and key_file are needed both")
 	}
 	if c.MinVersion != "" && c.MinVersion != "1.2" && c.MinVersion != "1.3" {
 		return nil, errors.New(`tls: min_version: want "1.2" or "1.3"`)
 	}
-	f := &tlsFiles{config: c, failed: failed}
+	f := &tlsFiles{config: c, failed: failed, renewed: renewed}
 	first, err := f.current()
 	if err != nil {
 		return nil, err
@@ -52,8 +75,9 @@ func (c ServerTLS) server(failed func(error)) (*tls.Config, error) {
 
 // tlsFiles are the files as they were last read.
 type tlsFiles struct {
-	config ServerTLS
-	failed func(error)
+	config  ServerTLS
+	failed  func(error)
+	renewed func(*x509.Certificate)
 
 	mu    sync.Mutex
 	seen  []fs.FileInfo // of the last try to read them
@@ -79,6 +103,10 @@ func (f *tlsFiles) current() (*tls.Config, error) {
 		made, err = f.config.read(time.Now())
 	}
 	if err == nil {
+		leaf := made.Certificates[0].Leaf
+		if f.renewed != nil && f.inUse != nil && !leaf.Equal(f.inUse.Certificates[0].Leaf) {
+			f.renewed(leaf)
+		}
 		f.inUse, f.good = made, true
 		return made, nil
 	}

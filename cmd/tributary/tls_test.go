@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,9 +89,9 @@ func writePair(t *testing.T, c ServerTLS, pair tls.Certificate) {
 }
 
 // tlsServer serves over a real socket and returns its address.
-func tlsServer(t *testing.T, c ServerTLS, failed func(error)) string {
+func tlsServer(t *testing.T, c ServerTLS, failed func(error), renewed ...func(*x509.Certificate)) string {
 	t.Helper()
-	settings, err := c.server(failed)
+	settings, err := c.server(failed, append(renewed, nil)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,8 @@ func TestTLSVersions(t *testing.T) {
 func TestTLSFollowsItsFiles(t *testing.T) {
 	c, ca, client := tlsFixture(t)
 	var told []string
-	addr := tlsServer(t, c, func(err error) { told = append(told, err.Error()) })
+	var renewed []string
+	addr := tlsServer(t, c, func(err error) { told = append(told, err.Error()) }, func(leaf *x509.Certificate) { renewed = append(renewed, leaf.Subject.CommonName) })
 	served := func(want string, wantTold int) {
 		t.Helper()
 		for range 2 {
@@ -192,6 +194,9 @@ func TestTLSFollowsItsFiles(t *testing.T) {
 	served("second", 3)
 	writePair(t, c, ca.leaf(t, "third", time.Now().Add(time.Hour)))
 	served("third", 3)
+	if !slices.Equal(renewed, []string{"second", "third"}) {
+		t.Errorf("told of the certificates %q", renewed)
+	}
 }
 
 // TestTLSClientCertificates shows certificates of all kinds to a server that
@@ -249,7 +254,7 @@ func TestTLSRefusesToStart(t *testing.T) {
 		"and not now":            expired,
 		"holds no certificate":   {CertFile: c.CertFile, KeyFile: c.KeyFile, ClientCAFile: c.KeyFile},
 	} {
-		if _, err := c.server(nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := c.server(nil, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

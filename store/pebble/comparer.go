@@ -6,11 +6,11 @@ import (
 	engine "github.com/cockroachdb/pebble/v2"
 )
 
-// order is that of bytes. It only tells Pebble which keys are read together, so
+// Order is that of bytes. It only tells Pebble which keys are read together, so
 // that one filter per table says whether it has any of them: without that every
 // level is looked into for each of a member's tables. Its name is a part of the
-// format.
-var order = func() *engine.Comparer {
+// format. It is exported for whoever opens a store's files with Pebble itself.
+var Order = func() *engine.Comparer {
 	c := *engine.DefaultComparer
 	c.Name = "tributary.2"
 	c.Split = groupEnd

@@ -6,9 +6,6 @@ import (
 	"testing"
 )
 
-// Order is the keys' order, for tests that open a store's directory themselves.
-var Order = order
-
 // TestGroups wants of each space's keys the group that is read together.
 func TestGroups(t *testing.T) {
 	for _, id := range []string{"", "a", "\x00", "a\x00", "\x00\x01", "\x01", "a\x00\xffb", "\xff"} {
@@ -45,14 +42,14 @@ func FuzzGroups(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		i, j := groupEnd(a), groupEnd(b)
-		if want := cmp.Or(bytes.Compare(a[:i], b[:j]), bytes.Compare(a[i:], b[j:])); order.Compare(a, b) != want {
-			t.Errorf("%q and %q compare as %d, by group as %d", a, b, order.Compare(a, b), want)
+		if want := cmp.Or(bytes.Compare(a[:i], b[:j]), bytes.Compare(a[i:], b[j:])); Order.Compare(a, b) != want {
+			t.Errorf("%q and %q compare as %d, by group as %d", a, b, Order.Compare(a, b), want)
 		}
 		if groupEnd(a[:i]) != i {
 			t.Errorf("the group %q of %q has another group", a[:i], a)
 		}
 		if len(a) > 0 && bytes.Compare(a, b) < 0 {
-			if s := order.Separator(nil, a, b); bytes.Compare(a, s) > 0 || bytes.Compare(s, b) >= 0 {
+			if s := Order.Separator(nil, a, b); bytes.Compare(a, s) > 0 || bytes.Compare(s, b) >= 0 {
 				t.Errorf("%q does not stand between %q and %q", s, a, b)
 			}
 		}

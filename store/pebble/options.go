@@ -63,7 +63,7 @@ func (o Options) withDefaults() Options {
 func (o Options) engineOptions(fault *fault) *engine.Options {
 	e := &engine.Options{
 		FormatMajorVersion: engine.FormatNewest,
-		Comparer:           order,
+		Comparer:           Order,
 		// Pebble takes the memtable's memory out of the cache.
 		CacheSize:                   o.CacheBytes + o.MemTableBytes,
 		MemTableSize:                uint64(o.MemTableBytes),
