@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tributary-health/tributary/fhir"
@@ -519,10 +520,13 @@ func (w *where) matches(value []byte, path []string) bool {
 		_ = fhir.EachMember(value, func(name, value []byte) bool {
 			switch string(name) {
 			case "code":
-				code = code || equalText(value, w.code)
+				text, _ := fhir.Text(value)
+				code = code || strings.TrimSpace(text) == w.code
 			case "system":
-				system = system || equalText(value, w.system)
-				other = true
+				if text, ok := fhir.Text(value); ok { // null says nothing
+					system = system || sameSystem(text, w.system)
+					other = true
+				}
 			}
 			return true
 		})
@@ -531,13 +535,17 @@ func (w *where) matches(value []byte, path []string) bool {
 	return found
 }
 
-// equalText reports whether a JSON string is the text.
-func equalText(value []byte, text string) bool {
-	if len(value) == len(text)+2 && value[0] == '"' && string(value[1:len(value)-1]) == text {
-		return true
-	}
-	s, ok := fhir.Text(value)
-	return ok && s == text
+// sameSystem reports whether two addresses name one code system, as the common
+// ways of writing it wrong go: a rule must not miss a place for a slash.
+func sameSystem(a, b string) bool {
+	a, b = plainSystem(a), plainSystem(b)
+	return a == b || b == "loinc.org" && a == "urn:oid:2.16.840.1.113883.6.1"
+}
+
+func plainSystem(s string) string {
+	s = strings.ToLower(strings.TrimSpace(s))
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "http://"), "https://")
+	return strings.TrimRight(s, "/")
 }
 
 // section prepares a document's section: its narrative repeats other resources,

@@ -11,8 +11,10 @@ import (
 	"strconv"
 )
 
-// The head file has two slots, written in turns: a write that a power failure
-// tears leaves the other. A slot is a signed line, then zeros.
+// The head file has two slots, which say the same. They are written one after the
+// other and synced together; each is shorter than a sector of a disk, so a power
+// failure leaves of each the former or the new one, and at worst one of them torn
+// where sectors tear. A slot is a signed line, then zeros.
 const (
 	headFile = "head"
 	slotSize = 4096

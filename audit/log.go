@@ -29,7 +29,7 @@ type Recovered struct {
 	Entries uint64 // whole and in the chain: kept, and acknowledged now
 	Cut     int64  // bytes that were not, set aside
 	Aside   []string
-	Slot    bool // half of the head file was torn, and was written again
+	Slot    bool // half of the head file was torn or behind, and was written again
 }
 
 // Log is an open log. Its methods may be called concurrently.
@@ -57,7 +57,6 @@ type tail struct {
 	log     file
 	size    int64 // of the segment
 	head    file
-	slot    int // written last
 	buf     []byte
 }
 
@@ -184,16 +183,19 @@ func (t *tail) commit(l *Log, entries [][]byte) error {
 // headerRoom is longer than any header: a segment beyond it has an entry.
 const headerRoom = 256
 
-// acknowledge lets the head say that everything up to here is in the log.
+// acknowledge lets the head say that everything up to here is in the log. Both
+// halves say it before anybody is told: a half that kept a signed mark of before
+// would, in the other's place, vouch for a log that was cut.
 func (t *tail) acknowledge(l *Log) error {
-	slot := 1 - t.slot
-	if _, err := t.head.WriteAt(appendSlot(nil, t.Mark, l.key), int64(slot*slotSize)); err != nil {
-		return &Error{Op: "write", File: headFile, Err: cause(err)}
+	mark := appendSlot(nil, t.Mark, l.key)
+	for slot := range 2 {
+		if _, err := t.head.WriteAt(mark, int64(slot*slotSize)); err != nil {
+			return &Error{Op: "write", File: headFile, Err: cause(err)}
+		}
 	}
 	if err := t.head.Sync(); err != nil {
 		return &Error{Op: "sync", File: headFile, Err: cause(err)}
 	}
-	t.slot = slot
 	m := t.Mark
 	l.head.Store(&m)
 	return nil

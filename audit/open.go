@@ -125,11 +125,11 @@ func (l *Log) recover() error {
 		return err
 	}
 	l.recovered.Entries = end.Number - head.Number
-	l.recovered.Slot = h.errs[1-slot] != nil
+	l.recovered.Slot = h.errs[1-slot] != nil || h.marks[0] != h.marks[1]
 	if err := l.cut(end); err != nil {
 		return err
 	}
-	l.tail = tail{place: end.place, segment: end.segment, size: end.size, slot: slot}
+	l.tail = tail{place: end.place, segment: end.segment, size: end.size}
 	if l.tail.log, err = l.options.open(filepath.Join(l.dir, segmentName(end.segment)), false); err != nil {
 		return &Error{Op: "open", File: segmentName(end.segment), Err: cause(err)}
 	}
@@ -139,10 +139,8 @@ func (l *Log) recover() error {
 	if err = l.rewrite(end); err == nil {
 		err = l.tail.log.Sync()
 	}
-	for range 2 { // both halves: one may be torn
-		if err == nil {
-			err = l.tail.acknowledge(l)
-		}
+	if err == nil {
+		err = l.tail.acknowledge(l)
 	}
 	if err != nil {
 		return errors.Join(&Error{Op: "open", Err: err}, l.tail.log.Close(), l.tail.head.Close())

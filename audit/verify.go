@@ -162,6 +162,10 @@ func (v *verifier) heads() {
 		}
 		v.expect[h.marks[i].Number] = h.marks[i].Hash
 	}
+	if h.errs[0] == nil && h.errs[1] == nil && h.marks[0] != h.marks[1] && !v.moves(h) {
+		v.find(Finding{File: headFile, What: fmt.Sprintf("its halves differ, entries %d and %d: entries were cut off behind it, or the power failed; start the process and verify again",
+			h.marks[0].Number, h.marks[1].Number)})
+	}
 	_, v.Head, v.known = h.newest()
 }
 
@@ -173,6 +177,18 @@ func (v *verifier) settledHeads() (heads, error) {
 		h, err = readHeads(v.dir, v.key)
 	}
 	return h, err
+}
+
+// moves reports whether somebody is writing the head.
+func (v *verifier) moves(h heads) bool {
+	for range 20 {
+		v.options.pause(5 * time.Millisecond)
+		again, err := readHeads(v.dir, v.key)
+		if err == nil && again.marks != h.marks {
+			return true
+		}
+	}
+	return false
 }
 
 func fileOf(err error, other string) string {
