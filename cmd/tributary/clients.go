@@ -100,6 +100,9 @@ func (p *pipeline) openClient(ctx context.Context, c access.Client) (*clientStor
 	own, err := p.openBuild(c, folder, build)
 	if errors.Is(err, projection.ErrOther) || errors.Is(err, store.ErrFormat) {
 		p.log.Info("client: what it sees is made anew", "client", c.ID, "reason", err)
+		if c.Changes {
+			p.log.Warn("client: the topic of its former policy still holds what that showed: delete it", "client", c.ID, "topic", clientTopic(c.ID, build))
+		}
 		builds = append(builds, build)
 		build++
 		own, err = p.openBuild(c, folder, build)
