@@ -17,3 +17,12 @@ func (f diskFile) Sync() error {
 		}
 	}
 }
+
+// keepSize is FALLOC_FL_KEEP_SIZE.
+const keepSize = 1
+
+// reserve takes room on the disk for what will be written from an offset on. The
+// file does not grow by it, so that its end still is the log's.
+func (f diskFile) reserve(from, bytes int64) error {
+	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize, from, bytes))
+}

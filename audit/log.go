@@ -56,6 +56,7 @@ type tail struct {
 	segment int
 	log     file
 	size    int64 // of the segment
+	room    int64 // that is reserved for it
 	head    file
 	buf     []byte
 }
@@ -166,6 +167,7 @@ func (t *tail) commit(l *Log, entries [][]byte) error {
 	for _, e := range entries {
 		t.buf, p = appendLine(t.buf, p, e)
 	}
+	t.reserve()
 	if _, err := t.log.WriteAt(t.buf, t.size); err != nil {
 		return &Error{Op: "write", File: segmentName(t.segment), Err: cause(err)}
 	}
@@ -178,6 +180,22 @@ func (t *tail) commit(l *Log, entries [][]byte) error {
 	}
 	t.place = p
 	return t.acknowledge(l)
+}
+
+// A segment has room on the disk ahead of what is written, taken anew when less
+// than half is left: a disk that others fill does not stop what may be read at
+// once.
+const reserved = 4 << 20
+
+// reserve keeps the room, as far as the disk and its file system give any.
+func (t *tail) reserve() {
+	f, ok := t.log.(interface{ reserve(from, bytes int64) error })
+	if !ok || t.room-t.size > reserved/2 {
+		return
+	}
+	if f.reserve(t.size, reserved) == nil {
+		t.room = t.size + reserved
+	}
 }
 
 // headerRoom is longer than any header: a segment beyond it has an entry.
@@ -215,7 +233,7 @@ func (t *tail) rotate(l *Log) error {
 		return &Error{Op: "begin", File: name, Err: cause(err)}
 	}
 	former := t.log
-	t.log, t.segment, t.size = next, t.segment+1, int64(len(header))
+	t.log, t.segment, t.size, t.room = next, t.segment+1, int64(len(header)), 0
 	return former.Close()
 }
 

@@ -145,6 +145,7 @@ func (l *Log) recover() error {
 	if err != nil {
 		return errors.Join(&Error{Op: "open", Err: err}, l.tail.log.Close(), l.tail.head.Close())
 	}
+	l.tail.reserve()
 	return nil
 }
 
