@@ -23,8 +23,8 @@ const (
 type Verdict struct {
 	Member string // empty unless Reason is Matched
 	Reason Reason
-	// Agreeing is how many of the request's tokens the member alone holds. A
-	// request of one person has few others; many others are guesses.
+	// Agreeing is how many of the request's tokens the member alone holds, or several
+	// do. A request of one person has few others; many others are guesses.
 	Agreeing int
 }
 
@@ -119,7 +119,7 @@ type tally struct {
 	kind    [MaxTokens]int       // its place among kinds
 	factors [MaxTokens]Factor
 	alone   [MaxTokens]uint64 // 1: enough alone
-	shared  bool
+	several int               // tokens that several hold
 }
 
 func (t *tally) add(i int, tokens []Token, held []string) {
@@ -131,7 +131,9 @@ func (t *tally) add(i int, tokens []Token, held []string) {
 	for _, h := range held {
 		one = one && h == member
 	}
-	t.shared = t.shared || len(held) > 0 && !one
+	if len(held) > 0 && !one {
+		t.several++
+	}
 	sum := sha256.Sum256([]byte(member))
 	t.digest[i] = [2]uint64{binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])}
 	var kind Kind
@@ -183,12 +185,12 @@ func (t *tally) verdict() Verdict {
 func (t *tally) conclude(agreeing, winners, found, own int) Verdict {
 	switch {
 	case winners == 1:
-		return Verdict{t.member[found], Matched, own}
+		return Verdict{t.member[found], Matched, own + t.several}
 	case winners > 1:
 		return Verdict{Reason: Ambiguous}
 	case agreeing > 0:
 		return Verdict{Reason: Weak}
-	case t.shared:
+	case t.several > 0:
 		return Verdict{Reason: Suppressed}
 	}
 	return Verdict{Reason: Unknown}

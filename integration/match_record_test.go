@@ -35,6 +35,9 @@ func (m *matchRun) onRecord(t *testing.T) {
 		if e.Kind != "match" {
 			continue
 		}
+		if e.Outcome == "ok" && strings.HasPrefix(e.Reason, "mixed") {
+			e.Reason = "" // answered all the same: most of what the partner knows is old
+		}
 		have[attempt{e.Client, e.Outcome, e.Reason}]++
 		if e.Request != "POST Patient/$hash-match" {
 			wrong.add("the request is another", line)
