@@ -59,6 +59,7 @@ func TestCheckConfiguration(t *testing.T) {
 // What a user can do wrong beside a running demo is refused with a clear error,
 // and what breaks under it is mended by what the error says.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()
@@ -342,6 +343,7 @@ func (d *demoRun) recovers(t *testing.T, source string) {
 // A folder of data that lacks a table or has a bad cell is refused by name, and
 // a demo that is stopped while it loads goes on at the next start.
 func TestBadData(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	for _, c := range []struct {
 		what  string

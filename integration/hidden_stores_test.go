@@ -63,6 +63,7 @@ type leak struct {
 //
 // Then one way is left open at a time, and the test must see it.
 func TestHiddenInTwoStores(t *testing.T) {
+	t.Parallel()
 	for name, terms := range restrictions() {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(2) {

@@ -31,6 +31,7 @@ body:
 // compares everybody else, finds what is wrong with them, says who is not
 // compared, and does not call that agreement.
 func TestParkedMember(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

@@ -10,6 +10,7 @@ import (
 // A change of a column's type rewrites rows that the log does not tell of: the
 // process stops at the first row after it, by name, and a new snapshot mends it.
 func TestRetypedColumnStops(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

@@ -10,6 +10,7 @@ import (
 // this asks for, is captured on after the next start as well: what the rows were
 // last written with counts, not what was seen last for the first time.
 func TestColumnRetypedBack(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

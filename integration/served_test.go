@@ -15,6 +15,7 @@ import (
 // members are served by the real binary, and read as a client reads them; the
 // source's rows are asked by SQL.
 func TestServed(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

@@ -23,6 +23,7 @@ import (
 // start of `run`. Each refusal names the source and the setting, and says how to
 // mend it; what was mended is refused no more.
 func TestSourceSettings(t *testing.T) {
+	t.Parallel()
 	s := newSources(t)
 	s.restartPostgres(t, "wal_level=replica")
 	exec1(t, s.pg, "ALTER TABLE immunizations REPLICA IDENTITY DEFAULT")

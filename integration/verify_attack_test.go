@@ -20,6 +20,7 @@ import (
 // verify is worth something only if it finds what is wrong: bytes changed in the
 // store, and rows changed where the log does not see it.
 func TestVerifyAttacked(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

@@ -27,6 +27,7 @@ body:
 // A table and a resource are added by YAML alone. The rows that the table had
 // before are not silently missing: the process asks for a new snapshot first.
 func TestTableByYAMLAlone(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()
