@@ -22,7 +22,8 @@ test: ## set up what is missing, then run every test
 	scripts/setup
 	scripts/setup-kafka
 	$(GO) vet ./...
-	$(GO) test -timeout 15m ./...
+	@echo "the longest package runs first, and prints first: some minutes without a line"
+	$(GO) test -timeout 20m ./integration ./...
 
 validate: ## the HL7 validator on one of each shape that the sample members are served in (ARGS="--data DIR")
 	scripts/validate $(ARGS)

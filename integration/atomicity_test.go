@@ -32,7 +32,7 @@ func TestAtomicity(t *testing.T) {
 	d.start()
 	d.ready()
 	s := d.prepareSwap(t)
-	transactions := fromEnv("TRIBUTARY_TRANSACTIONS", 200)
+	transactions := fromEnv("TRIBUTARY_TRANSACTIONS", 100)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var readers sync.WaitGroup

@@ -194,7 +194,7 @@ func (d *demoRun) overTLS(t *testing.T, k *realKafka, client clientFiles) {
 // killsOnKafka is the kill test on a real Kafka: the process is killed, the
 // broker is, or both, at random moments under the workload.
 func (d *demoRun) killsOnKafka(t *testing.T, k *realKafka) {
-	kills := fromEnv("TRIBUTARY_KAFKA_KILLS", 2)
+	kills := fromEnv("TRIBUTARY_KAFKA_KILLS", 1)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d kills, seed %d", kills, seed)
 	random := rand.New(rand.NewPCG(seed, 0))

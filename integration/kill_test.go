@@ -14,7 +14,7 @@ import (
 // missing, nothing is a ghost, and the topic holds every number once.
 func TestKill(t *testing.T) {
 	d := newDemo(t)
-	kills := fromEnv("TRIBUTARY_KILLS", 6)
+	kills := fromEnv("TRIBUTARY_KILLS", 5)
 	early := max(3, kills/4)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d kills, seed %d", kills, seed)

@@ -20,7 +20,7 @@ import (
 // kill; what is done to a copy of it is found.
 func TestRecord(t *testing.T) {
 	d := newDemo(t)
-	kills := fromEnv("TRIBUTARY_KILLS", 4)
+	kills := fromEnv("TRIBUTARY_KILLS", 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d kills, seed %d", kills, seed)
 	random := rand.New(rand.NewPCG(seed, 0))

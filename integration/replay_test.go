@@ -73,7 +73,7 @@ func (d *demoRun) halt(t *testing.T) {
 // killed is taken up again; and a lost store is built again.
 func TestReplay(t *testing.T) {
 	d := newDemo(t)
-	middle := d.lived(t, uint64(fromEnv("TRIBUTARY_COMMITS", 300)))
+	middle := d.lived(t, uint64(fromEnv("TRIBUTARY_COMMITS", 160)))
 	data := filepath.Join(d.work, "data")
 
 	t.Run("fresh", func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestReplay(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		into := filepath.Join(d.work, "again")
 		random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-		for range fromEnv("TRIBUTARY_REPLAY_KILLS", 2) {
+		for range fromEnv("TRIBUTARY_REPLAY_KILLS", 1) {
 			cmd := exec.Command(binary, "replay", "--work", d.work, "--into", into)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
