@@ -145,6 +145,11 @@ func TestCommands(t *testing.T) {
 				continue
 			}
 			named++
+			if part := regexp.MustCompile(`^ ([a-z]+)`).FindStringSubmatch(m[2]); part != nil && m[1] == "audit" {
+				if out, err := exec.Command(program, m[1], part[1], "-h").CombinedOutput(); err == nil { // else no command: the record's first line
+					known += string(out)
+				}
+			}
 			for _, f := range flag.FindAllStringSubmatch(m[2], -1) {
 				if !regexp.MustCompile(`(?m)^  -` + f[1] + `\b`).MatchString(known) {
 					t.Errorf("%s: `tributary %s` has no flag --%s", file, m[1], f[1])
