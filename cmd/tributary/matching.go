@@ -139,16 +139,14 @@ func (p *pipeline) newMatcher() (*api.HashMatcher, error) {
 	}}), nil
 }
 
-// quotaMemory is how far back an attempt may count: a day, and a lock-out with the
-// day before it.
-func quotaMemory(clients []access.Client) time.Duration {
-	longest := access.DefaultLockOut
+// quotaMemory is how far back an attempt may count for any of the clients.
+func quotaMemory(clients []access.Client) (longest time.Duration) {
 	for _, c := range clients {
 		if c.Match != nil {
-			longest = max(longest, c.Match.Quota.LockOut)
+			longest = max(longest, c.Match.Quota.Reach())
 		}
 	}
-	return longest + 24*time.Hour
+	return longest
 }
 
 // matchView makes a view of the store an api.MatchView.
