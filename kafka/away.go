@@ -67,14 +67,16 @@ const settling = 15 * time.Second
 const opening = 2 * time.Second
 
 // patiently calls fn again, after a pause, while it fails with what passes by
-// itself, as while a leader is being chosen. A topic that is not known is waited
-// for only as long as fresh.
+// itself: a leader is being chosen, or the broker that leads a partition cannot be
+// reached, for which the client library gives up at once. A topic that is not
+// known is waited for only as long as fresh.
 func patiently(ctx context.Context, fresh time.Duration, fn func() error) error {
 	began := time.Now()
 	for n := 0; ; n++ {
 		err := fn()
 		var answer *kerr.Error
-		if !errors.As(err, &answer) || !answer.Retriable {
+		passes := errors.As(err, &answer) && answer.Retriable || Away(err)
+		if !passes || ctx.Err() != nil {
 			return err
 		}
 		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Since(began) >= fresh {

@@ -179,13 +179,20 @@ var ErrUndecided = errors.New("a transaction is open in it, so its last record i
 // decided wants that the partition holds nothing behind its last decided record.
 func (t *ChangeTopic) decided(ctx context.Context, partition int32, end int64) error {
 	const op = "read the last change"
-	listed, err := kadm.NewClient(t.client).ListEndOffsets(ctx, t.topic)
+	var written kadm.ListedOffset
+	err := patiently(ctx, 0, func() error {
+		listed, err := kadm.NewClient(t.client).ListEndOffsets(ctx, t.topic)
+		if err != nil {
+			return failTopic(op, t.topic, partition, err)
+		}
+		var ok bool
+		if written, ok = listed.Lookup(t.topic, partition); !ok || written.Err != nil {
+			return failTopic(op, t.topic, partition, cmp.Or(written.Err, error(kerr.UnknownTopicOrPartition)))
+		}
+		return nil
+	})
 	if err != nil {
-		return failTopic(op, t.topic, partition, err)
-	}
-	written, ok := listed.Lookup(t.topic, partition)
-	if err := written.Err; err != nil || !ok {
-		return failTopic(op, t.topic, partition, cmp.Or(err, error(kerr.UnknownTopicOrPartition)))
+		return err
 	}
 	if written.Offset > end {
 		return failTopic(op, t.topic, partition, ErrUndecided)

@@ -1,10 +1,20 @@
 package kafka
 
 import (
+	"context"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
+
+// AskForTest asks what the topic holds and how it is set, of a broker that is
+// known already.
+func (t *ChangeTopic) AskForTest(ctx context.Context) (offsets, settings func() error) {
+	admin := kadm.NewClient(t.client)
+	return func() error { _, err := listRanges(ctx, admin, t.topic); return err },
+		func() error { _, err := topicSettings(ctx, admin, opening, []string{t.topic}); return err }
+}
 
 // ClusterForTest is the broker's cluster, to make it misbehave.
 func (b *Broker) ClusterForTest() *kfake.Cluster { return b.cluster }
