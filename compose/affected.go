@@ -237,11 +237,15 @@ func (a *affected) reached(to dep, route, key, member string) error {
 	return a.back(dep{to.resource, from}, key, member)
 }
 
-// allOf affects every instance of the resource in the member's record.
+// allOf affects every instance of the resource in the member's record. A row that
+// the mapping excludes has no resource, and gets none by other rows' changes.
 func (a *affected) allOf(resource int, member string) error {
-	rows, err := a.engine.memberRows(a.engine.plan.resources[resource].from, member)
+	r := &a.engine.plan.resources[resource]
+	rows, err := a.engine.memberRows(r.from, member)
 	for _, row := range rows {
-		a.put(instance{resource, row.route, row.key}, member)
+		if !r.excluded(row.row) {
+			a.put(instance{resource, row.route, row.key}, member)
+		}
 	}
 	return err
 }

@@ -83,18 +83,22 @@ func (r *recomposer) holders(resources map[int]struct{}, keys []string) ([]strin
 	return slices.Sorted(maps.Keys(set)), nil
 }
 
-// addInstances adds every instance of the resources in the member's record.
+// addInstances adds every instance of the resources in the member's record, as
+// allOf does.
 func (e *engine) addInstances(s *memberSet, m string, resources map[int]struct{}) error {
 	if s.whole {
 		return nil
 	}
 	for n := range resources {
-		rows, err := e.memberRows(e.plan.resources[n].from, m)
+		r := &e.plan.resources[n]
+		rows, err := e.memberRows(r.from, m)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
-			s.instances[instance{n, row.route, row.key}] = struct{}{}
+			if !r.excluded(row.row) {
+				s.instances[instance{n, row.route, row.key}] = struct{}{}
+			}
 		}
 	}
 	return nil

@@ -21,6 +21,7 @@ type resource struct {
 	usesNewest bool
 	skipped    string
 	uses       func(change.Table) (columns []string, all bool) // nil: any column
+	excludes   func(mapping.Row) bool                          // nil: none; see mapping.Resource
 	id         func(key string) string
 	compose    func(dst []byte, in mapping.Input) (content []byte, skipped bool, err error)
 
@@ -60,7 +61,7 @@ func planOf(set *mapping.Set) (*plan, error) {
 	for _, r := range set.Resources() {
 		resources = append(resources, resource{
 			typ: r.Type, name: r.Name, from: r.From, joins: r.Joins, usesNewest: r.UsesNewest, skipped: r.Skipped, uses: r.Uses,
-			id: r.ID, compose: r.Compose,
+			excludes: r.Excludes, id: r.ID, compose: r.Compose,
 		})
 	}
 	p, err := newPlan(set.Tables(), set.Root(), resources, set.ResourceID)
@@ -254,6 +255,9 @@ func (r *resource) concerned(d *delta) bool {
 	}
 	return slices.ContainsFunc(columns, func(c string) bool { return differ(d.before, d.after, c) })
 }
+
+// excluded reports whether the row gives no resource whatever other rows hold.
+func (r *resource) excluded(row mapping.Row) bool { return r.excludes != nil && r.excludes(row) }
 
 // differ reports whether two rows differ in a column.
 func differ(a, b mapping.Row, column string) bool {

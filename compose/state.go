@@ -33,7 +33,8 @@ type state struct {
 }
 
 // headCache keeps heads that were read or written lately, as they are in the
-// store: the younger half, and the older half until the younger is full.
+// store: the younger half, and the older half until the younger is full. The zero
+// Head is a resource that never was.
 type headCache struct {
 	limit        int // of each half; none is kept if it is 0
 	young, older map[fhir.ResourceID]commit.Head
@@ -180,10 +181,10 @@ func (s *state) head(id fhir.ResourceID) (commit.Head, bool, error) {
 	h, ok := s.known.get(id)
 	s.mu.Unlock()
 	if ok {
-		return h, true, nil
+		return h, h.Number > 0, nil
 	}
 	h, ok, err := s.store.Head(id)
-	if ok && err == nil {
+	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.known.put(id, h)

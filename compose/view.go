@@ -196,6 +196,10 @@ func (v *view) compose(i instance, row mapping.Row) (c composed, err error) {
 		}
 		row = p.row
 	}
+	if r.excluded(row) { // without reading what it is joined with
+		c.skipped = true
+		return c, nil
+	}
 	in, err := v.input(r, row)
 	if err != nil {
 		return c, err

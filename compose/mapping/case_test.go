@@ -263,9 +263,15 @@ func TestCompose(t *testing.T) {
 			for _, row := range d.rows[r.From] {
 				in := d.input(r, row)
 				content, skipped, err := r.Compose([]byte("before"), in)
+				excluded := r.Excludes(in.Row)
+				if excluded && !skipped {
+					t.Errorf("%s is excluded and composed", r)
+				}
 				switch {
 				case err != nil:
 					fmt.Fprintf(&out, "error: %v\n", err)
+				case excluded:
+					fmt.Fprintf(&out, "skipped whatever it is joined with: %s\n", r.Skipped)
 				case skipped:
 					fmt.Fprintf(&out, "skipped: %s\n", r.Skipped)
 				default:

@@ -29,6 +29,7 @@ type Resource struct {
 	tables   []*table // of Joins
 	slots    map[string]slot
 	where    *expression
+	own      []nativeTruth // parts of where that look at the row alone
 	lets     []*expression
 	uses     uses
 	loops    int
@@ -361,6 +362,9 @@ func (rc *resourceCompiler) readWhere() {
 	}
 	if n != nil {
 		rc.resource.where = rc.condition(n, "where")
+		if x := rc.resource.where; x != nil {
+			rc.resource.own = rc.ownParts(x.tree.Expr())
+		}
 	}
 }
 
