@@ -159,7 +159,10 @@ const cpuSeconds = "process_cpu_seconds_total"
 
 // metrics are the server's, those of one name with labels added up.
 func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
-	_, body, err := p.get(ctx, p.root()+"/metrics", "")
+	code, body, err := p.get(ctx, p.root()+"/metrics", p.env["OPERATOR_KEY"])
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("metrics: the server answered %d", code)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ func TestMetricsAddUpLabels(t *testing.T) {
 	if err != nil || got["a"] != 5.5 || got["b"] != 1e6 || len(got) != 2 {
 		t.Errorf("got %v, %v", got, err)
 	}
+	if _, err := fake(t, nil).metrics(context.Background()); err == nil {
+		t.Error("no error of a server that gives no metrics")
+	}
 }
 
 func TestStatus(t *testing.T) {
