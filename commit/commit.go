@@ -29,12 +29,15 @@ type Number uint64
 // Row is one change of row state. Rows are found by table and route (the text of
 // the table's route column; empty for reference tables), then by key
 // (change.Schema.Key). Body is composition's own encoding, opaque to the store.
-// Deleted removes the row; removing what is not there is no error.
+// Deleted removes the row; removing what is not there is no error. New says that
+// the store has no such row, which spares it to look; it MUST NOT be set where it
+// may have one.
 type Row struct {
 	Table   change.Table
 	Route   string
 	Key     string
 	Deleted bool
+	New     bool
 	Body    []byte
 }
 

@@ -38,7 +38,7 @@ func (r *recomposer) everybody(resources map[int]struct{}) func(ctx context.Cont
 		if err != nil {
 			return err
 		}
-		for chunk := range slices.Chunk(all, 4*workers()) {
+		for chunk := range slices.Chunk(all, preparedAtOnce*workers()) {
 			of := make(map[string]*memberSet, len(chunk))
 			for _, m := range chunk {
 				if of[m] = sets[m]; of[m] == nil {

@@ -147,11 +147,12 @@ func (w *Worker) composeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(members); i += workers() {
+	defer w.engine.readOnce()()
+	for i := 0; i < len(members); i += preparedAtOnce * workers() {
 		if h := w.cfg.Hooks.Composing; h != nil {
 			h(i, len(members))
 		}
-		chunk := members[i:min(i+workers(), len(members))]
+		chunk := members[i:min(i+preparedAtOnce*workers(), len(members))]
 		sets := make(map[string]*memberSet, len(chunk))
 		for _, m := range chunk {
 			sets[m] = &memberSet{whole: true}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tributary-health/tributary/change"
@@ -17,7 +18,14 @@ import (
 // Preparing runs in parallel, committing is one order: members are composed,
 // compared and encoded several at a time, each by one goroutine, while nobody
 // changes rows; then they are written one after the other, in the order of their
-// keys. So what is written does not depend on how many prepare.
+// keys. So what is written does not depend on how many prepare, nor on how many
+// are prepared before any is written: enough that nobody waits long for the last
+// of them, and not more than fits in preparedBytes.
+
+const (
+	preparedAtOnce = 64      // members for each that prepares
+	preparedBytes  = 8 << 20 // of versions; one member may exceed it
+)
 
 // prepared is one member's part of a unit, composed and not yet written.
 type prepared struct {
@@ -36,29 +44,28 @@ func (r *recomposer) members(ctx context.Context, keys []string, sets map[string
 			return err
 		}
 		keys = keys[len(chunk):]
-		r.prepare(chunk)
-		for i := range chunk {
-			if err := ctx.Err(); err != nil {
-				return err
+		for len(chunk) > 0 {
+			done := chunk[:r.prepare(chunk)]
+			for i := range done {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := r.write(ctx, &done[i]); err != nil {
+					return err
+				}
 			}
-			if err := r.write(ctx, &chunk[i]); err != nil {
-				return err
-			}
+			clear(done)
+			chunk = chunk[len(done):]
 		}
 	}
 	return nil
 }
 
 // settle takes the next members and brings what their parts depend on up to
-// date. Of members that are composed as a whole only as many are in memory as
-// are prepared at once.
+// date.
 func (r *recomposer) settle(keys []string, sets map[string]*memberSet) ([]prepared, error) {
-	at := 0
 	var chunk []prepared
-	for _, m := range keys {
-		if at >= 4*workers() {
-			break
-		}
+	for _, m := range keys[:min(len(keys), preparedAtOnce*workers())] {
 		p := prepared{member: m, set: sets[m], batch: newBatch()}
 		if _, parked := r.w.parked[m]; parked {
 			p.set.whole, p.batch.remake = true, true
@@ -66,10 +73,10 @@ func (r *recomposer) settle(keys []string, sets map[string]*memberSet) ([]prepar
 		if r.remake {
 			p.batch.remake = true
 		}
-		if at++; p.set.whole {
-			at += 3
-		} else if err := r.settleMember(m, p.set); err != nil {
-			return nil, err
+		if !p.set.whole {
+			if err := r.settleMember(m, p.set); err != nil {
+				return nil, err
+			}
 		}
 		chunk = append(chunk, p)
 	}
@@ -87,25 +94,28 @@ func (r *recomposer) settleMember(m string, s *memberSet) error {
 // workers is how many members are prepared at once.
 func workers() int { return runtime.GOMAXPROCS(0) }
 
-// prepare prepares the members and returns when all are.
-func (r *recomposer) prepare(chunk []prepared) {
-	n := min(workers(), len(chunk))
-	next := make(chan *prepared, len(chunk))
-	for i := range chunk {
-		next <- &chunk[i]
-	}
-	close(next)
+// prepare prepares the first of the members and returns how many, one at least:
+// all, unless they have too many bytes.
+func (r *recomposer) prepare(chunk []prepared) int {
+	var taken, bytes atomic.Int64
 	work := func() {
-		for p := range next {
+		for bytes.Load() < preparedBytes {
+			i := taken.Add(1) - 1
+			if i >= int64(len(chunk)) {
+				return
+			}
+			p := &chunk[i]
 			p.err = r.e.prepare(p)
+			bytes.Add(int64(p.batch.bytes))
 		}
 	}
 	var others sync.WaitGroup
-	for range n - 1 {
+	for range min(workers(), len(chunk)) - 1 {
 		others.Go(work)
 	}
 	work()
 	others.Wait()
+	return int(min(taken.Load(), int64(len(chunk))))
 }
 
 // prepare composes one member's part. It changes nothing.
@@ -199,6 +209,7 @@ func (b *batch) take(e *engine, c composed, member string) error {
 	}
 	d.encoded = encode(c.id.Type, c.content, head.Number+1, head.UpdatedAt(e.unit.Committed))
 	b.drafts = append(b.drafts, d)
+	b.bytes += len(d.content) + len(d.encoded.body) + len(d.encoded.index)
 	return nil
 }
 

@@ -72,6 +72,7 @@ func (r *recomposer) finish(ctx context.Context) error {
 // batch is one root's composition, before it is known whether all of it works.
 type batch struct {
 	drafts []*draft
+	bytes  int // of the drafts
 	gone   []candidate
 	done   []composed // without content, for counting
 	order  []instance

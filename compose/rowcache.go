@@ -44,6 +44,20 @@ func newRowCache(limit int) *rowCache {
 	return &rowCache{limit: limit, routes: make(map[routeID]*list.Element)}
 }
 
+// onceBytes is the limit of the cache while every member is read once: a record's
+// tables are read several times while it is composed, and not after.
+const onceBytes = 32 << 20
+
+// readOnce lets a small cache do until the function that it returns is called.
+func (e *engine) readOnce() (end func()) {
+	if e.cache == nil {
+		return func() {}
+	}
+	limit := e.cache.limit
+	e.cache = newRowCache(min(onceBytes, limit))
+	return func() { e.cache = newRowCache(limit) }
+}
+
 func (c *rowCache) get(id routeID) *viewTable {
 	if c == nil {
 		return nil

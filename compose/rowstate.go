@@ -44,6 +44,11 @@ type unit struct {
 
 // put changes a row in the state and in the unit; a nil body removes it.
 func (e *engine) put(table change.Table, route, key string, body []byte) {
+	e.write(table, route, key, body, false)
+}
+
+// write is put of a row that is new: neither the store has it nor the unit.
+func (e *engine) write(table change.Table, route, key string, body []byte, isNew bool) {
 	e.state.put(table, route, key, body)
 	e.cache.change(routeID{table, route}, key, len(body)+rowCost, func() (mapping.Row, error) {
 		if body == nil {
@@ -55,9 +60,10 @@ func (e *engine) put(table change.Table, route, key string, body []byte) {
 	if e.unit == nil {
 		return
 	}
-	row := commit.Row{Table: table, Route: route, Key: key, Body: body, Deleted: body == nil}
+	row := commit.Row{Table: table, Route: route, Key: key, Body: body, Deleted: body == nil, New: isNew}
 	id := rowID{table, route, key}
 	if i, ok := e.unit.index[id]; ok {
+		row.New = e.unit.Rows[i].New // the store has what it had before the unit
 		e.unit.Rows[i] = row
 		return
 	}
@@ -104,7 +110,7 @@ func (e *engine) apply(ev *change.Event) (*delta, error) {
 		return nil, e.fault("apply row", ev, err)
 	}
 	d.after = mapping.Row{Schema: ev.Schema, Values: values}
-	e.put(d.decl.Table, d.route, d.key, e.schemas.appendBody(nil, ev.Schema, ev.Incarnation, values))
+	e.write(d.decl.Table, d.route, d.key, e.schemas.appendBody(nil, ev.Schema, ev.Incarnation, values), !d.existed())
 	if !d.existed() {
 		e.count(d.decl.Table, 1)
 	}

@@ -113,6 +113,9 @@ func (w *Worker) load() error {
 	for _, p := range parked {
 		w.w.parked[p.Root] = p
 	}
+	if w.frontier.Number == 0 { // every row that comes is found by these mappings
+		w.extra.Mapping = w.plan.version
+	}
 	if w.extra.Mapping != w.plan.version { // everything is to be composed again
 		w.extra.Composed = false
 	}

@@ -10,20 +10,42 @@ import (
 )
 
 // undoList gathers, for one batch, what each key held before.
+// While no version was ever committed every version is a staged one: one entry
+// stands for all that was written of them, which is most of a first composition.
 type undoList struct {
 	seen map[string]struct{}
 	list []byte
+	none bool // no version was ever committed
 }
 
 const (
-	undoAbsent = 0
-	undoValue  = 1
+	undoAbsent   = 0
+	undoValue    = 1
+	undoVersions = 2 // of no key: all of versionSpaces
 )
+
+// versionSpaces hold nothing but what versions wrote.
+var versionSpaces = []byte{spaceCurrent, spaceHistory, spaceMember, spaceOf, spacePosting, spaceOutbox}
+
+// newUndo starts the list of one batch.
+func (db *DB) newUndo() *undoList {
+	u := &undoList{seen: map[string]struct{}{}, none: true}
+	for _, n := range db.state.Load().frontier.Outbox { // it counts every version
+		u.none = u.none && n == 0
+	}
+	if u.none {
+		u.list = append(appendBytes(u.list, nil), undoVersions)
+	}
+	return u
+}
 
 // add remembers the key's value as the store has it; only the first time in a
 // batch, for that is what is to come back. absent says that the caller knows
 // the key to be new.
 func (u *undoList) add(db *DB, key []byte, absent bool) error {
+	if u.none && bytes.IndexByte(versionSpaces, key[0]) >= 0 {
+		return nil
+	}
 	if _, ok := u.seen[string(key)]; ok {
 		return nil
 	}
@@ -52,9 +74,14 @@ func restore(b *engine.Batch, list []byte) error {
 	for len(r.b) > 0 {
 		key := r.bytes()
 		var err error
-		if r.byte() == undoValue {
+		switch r.byte() {
+		case undoVersions:
+			for _, space := range versionSpaces {
+				err = errors.Join(err, b.DeleteRange([]byte{space}, []byte{space + 1}, nil))
+			}
+		case undoValue:
 			err = b.Set(key, r.bytes(), nil)
-		} else {
+		default:
 			err = b.Delete(key, nil)
 		}
 		if err != nil {

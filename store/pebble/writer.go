@@ -47,7 +47,7 @@ func (db *DB) newWriter(staged bool) *writer {
 		w.sets = map[fhir.ResourceID]tokens{}
 	}
 	if staged {
-		w.undo = &undoList{seen: map[string]struct{}{}}
+		w.undo = db.newUndo()
 	}
 	return w
 }
@@ -153,7 +153,7 @@ func (w *writer) row(r *commit.Row) error {
 	if r.Deleted {
 		return w.delete(w.key)
 	}
-	return w.set(w.key, r.Body, false)
+	return w.set(w.key, r.Body, r.New)
 }
 
 func (w *writer) parked(p *commit.Parked) error {

@@ -124,10 +124,12 @@ func unit(r *rand.Rand, m *model, number uint64, sequence *uint32, size int) com
 	u := commit.Unit{Number: commit.Number(number), Source: f.Source, Position: f.Position, Token: f.Token, Committed: f.Committed}
 	u.Sources = []change.Freshness{fresh("emr", number), fresh("pharmacy", number)}
 	for range r.IntN(size) {
-		u.Rows = append(u.Rows, commit.Row{
+		row := commit.Row{
 			Table: pick(r, tables), Route: pick(r, routes), Key: pick(r, keys),
 			Deleted: r.IntN(4) == 0, Body: bodyOf(r),
-		})
+		}
+		row.New = !m.hasRow(&row) && r.IntN(2) == 0
+		u.Rows = append(u.Rows, row)
 	}
 	var outbox [partitions]uint64
 	touched := map[fhir.ResourceID]bool{}

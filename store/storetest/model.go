@@ -153,6 +153,11 @@ func (m *model) living(resourceType string, at uint64) []commit.Version {
 	return out
 }
 
+func (m *model) hasRow(r *commit.Row) bool {
+	_, ok := m.rows[rowID{r.Table, r.Route, r.Key}]
+	return ok
+}
+
 // sortedRows returns a table's rows by (route, key).
 func (m *model) sortedRows(table change.Table) []rowID {
 	var out []rowID
