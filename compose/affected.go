@@ -240,11 +240,27 @@ func (a *affected) reached(to dep, route, key, member string) error {
 // allOf affects every instance of the resource in the member's record. A row that
 // the mapping excludes has no resource, and gets none by other rows' changes.
 func (a *affected) allOf(resource int, member string) error {
-	r := &a.engine.plan.resources[resource]
-	rows, err := a.engine.memberRows(r.from, member)
+	return a.engine.eligible(resource, member, func(i instance) { a.put(i, member) })
+}
+
+// eligible calls fn for each instance of the resource in the member's record that
+// the mapping does not exclude.
+func (e *engine) eligible(resource int, member string, fn func(instance)) error {
+	r := &e.plan.resources[resource]
+	if e.plan.tables[r.from].Route.Kind == change.ByMember {
+		vt, err := e.rowsOf(r.from, member)
+		if err != nil {
+			return err
+		}
+		for _, i := range vt.eligibleFor(resource, r) {
+			fn(instance{resource, member, vt.plain.At(i).Key})
+		}
+		return nil
+	}
+	rows, err := e.memberRows(r.from, member)
 	for _, row := range rows {
 		if !r.excluded(row.row) {
-			a.put(instance{resource, row.route, row.key}, member)
+			fn(instance{resource, row.route, row.key})
 		}
 	}
 	return err

@@ -90,15 +90,8 @@ func (e *engine) addInstances(s *memberSet, m string, resources map[int]struct{}
 		return nil
 	}
 	for n := range resources {
-		r := &e.plan.resources[n]
-		rows, err := e.memberRows(r.from, m)
-		if err != nil {
+		if err := e.eligible(n, m, func(i instance) { s.instances[i] = struct{}{} }); err != nil {
 			return err
-		}
-		for _, row := range rows {
-			if !r.excluded(row.row) {
-				s.instances[instance{n, row.route, row.key}] = struct{}{}
-			}
 		}
 	}
 	return nil

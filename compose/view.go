@@ -3,6 +3,7 @@ package compose
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/compose/mapping"
@@ -26,6 +27,30 @@ type viewTable struct {
 	route  string
 	routes []string
 	plain  *mapping.Rows
+
+	mu       sync.Mutex
+	eligible map[int][]int // by resource, where its rows are that it does not exclude
+}
+
+// eligibleFor lists the rows that may give the resource something: most visits
+// were no stay in a hospital, and each change of an order would look at all.
+func (vt *viewTable) eligibleFor(n int, r *resource) []int {
+	vt.mu.Lock()
+	defer vt.mu.Unlock()
+	found, ok := vt.eligible[n]
+	if ok {
+		return found
+	}
+	for i := range vt.plain.Len() {
+		if !r.excluded(vt.plain.At(i)) {
+			found = append(found, i)
+		}
+	}
+	if vt.eligible == nil {
+		vt.eligible = make(map[int][]int)
+	}
+	vt.eligible[n] = found
+	return found
 }
 
 func (vt *viewTable) at(i int) placed {
