@@ -257,7 +257,7 @@ func demoConfig(o demoOptions, servers *demo.Servers) (*Config, map[string]strin
 		return nil, nil, err
 	}
 	cfg := &Config{
-		Data: filepath.Join(o.work, "data"), API: o.api, CacheMiB: 256, MemTableMiB: 64,
+		Data: filepath.Join(o.work, "data"), API: o.api, CacheMiB: 512, MemTableMiB: 128,
 		Kafka: brokers, Clock: ClockConfig{Date: o.today},
 		Sources: map[string]SourceConfig{
 			"emr":      {Kind: "postgres", DSN: servers.PostgresDSN()},
