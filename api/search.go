@@ -26,6 +26,7 @@ const (
 type query struct {
 	typ      string
 	criteria []fhir.Criterion
+	chains   []chain
 	includes []includeRule
 	sort     []sortBy
 	count    int

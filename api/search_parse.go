@@ -20,10 +20,9 @@ func (r *request) parseSearch(typ string, pairs []pair) (*query, error) {
 	for _, p := range pairs {
 		handled, err := q.control(p)
 		if !handled && err == nil {
-			var c fhir.Criterion
-			if c, err = fhir.ParseCriterion(typ, p.name, p.value, base); err == nil {
-				q.criteria = append(q.criteria, c)
-				if values += c.Values(); values > maxValues || len(q.criteria) > maxCriteria {
+			var n int
+			if n, err = q.criterion(p, base); err == nil {
+				if values += n; values > maxValues || len(q.criteria)+len(q.chains) > maxCriteria {
 					err = tooCostly(p.name, "the search has more than %d parameters or %d values", maxCriteria, maxValues)
 				}
 			}
@@ -39,6 +38,24 @@ func (r *request) parseSearch(typ string, pairs []pair) (*query, error) {
 		}
 	}
 	return q, q.settle()
+}
+
+// criterion takes a parameter that says what to find, and returns how many values
+// it has.
+func (q *query) criterion(p pair, base string) (values int, err error) {
+	chained, ok, err := parseChain(q.typ, p, base)
+	if err != nil {
+		return 0, err
+	}
+	if ok {
+		q.chains = append(q.chains, chained)
+		return chained.values(), nil
+	}
+	c, err := fhir.ParseCriterion(q.typ, p.name, p.value, base)
+	if err == nil {
+		q.criteria = append(q.criteria, c)
+	}
+	return c.Values(), err
 }
 
 // settle checks what the parameters mean together.

@@ -101,11 +101,18 @@ func (q *query) appendSortKey(key []byte, v fhir.Version) []byte {
 // run finds the matches behind the page's place. It takes the narrowest source
 // of candidates that the criteria give: ids, members, postings, or all there is.
 func (q *query) run(ctx context.Context, view View, at page) (*results, error) {
+	there, err := q.follow(ctx, view)
+	if err != nil {
+		return nil, err
+	}
 	q.cheapFirst()
 	f := &results{query: q, after: at.after, ordered: len(q.sort) == 0}
+	if !there {
+		f.counted = true
+		return f, nil
+	}
 	f.counted = at.total == 0 && (q.summary || q.total == "accurate" || q.total == "estimate")
-	err := q.candidates(ctx, view, at, f)
-	if err != nil {
+	if err := q.candidates(ctx, view, at, f); err != nil {
 		return nil, fmt.Errorf("api: search %s: %w", q.typ, err)
 	}
 	f.keep(q.count + 1)
