@@ -31,13 +31,16 @@ type Number uint64
 // (change.Schema.Key). Body is composition's own encoding, opaque to the store.
 // Deleted removes the row; removing what is not there is no error. New says that
 // the store has no such row, which spares it to look; it MUST NOT be set where it
-// may have one.
+// may have one. Grouped says that the table's rows are read together with those
+// of other such tables that have the same route: a store may keep them in one
+// place. It is a property of the table: its first row decides.
 type Row struct {
 	Table   change.Table
 	Route   string
 	Key     string
 	Deleted bool
 	New     bool
+	Grouped bool
 	Body    []byte
 }
 

@@ -45,6 +45,7 @@ type plan struct {
 	resources []resource
 	byTable   map[change.Table][]int // resources made from the table
 	newest    []int                  // resources that use the newest date
+	grouped   map[change.Table]bool  // read together, by member
 	timed     []*timed               // in order of table
 	root      change.Table
 	memberID  func(member string) string
@@ -78,6 +79,7 @@ func newPlan(tables []mapping.TableDecl, root mapping.TableDecl, resources []res
 		children:  make(map[change.Table][]change.Table),
 		located:   make(map[change.Table]bool),
 		links:     make(map[change.Table][]string),
+		grouped:   map[change.Table]bool{newestTable(root.Table): true},
 		deps:      make(map[change.Table][]dep),
 		byTable:   make(map[change.Table][]int),
 		resources: resources,
@@ -86,6 +88,7 @@ func newPlan(tables []mapping.TableDecl, root mapping.TableDecl, resources []res
 	}
 	for _, t := range tables {
 		p.tables[t.Table] = t
+		p.grouped[t.Table] = t.Route.Kind == change.ByMember
 		if t.Route.Kind == change.ByParent {
 			p.children[t.Route.Parent] = append(p.children[t.Route.Parent], t.Table)
 			p.located[t.Route.Parent] = true

@@ -47,7 +47,7 @@ func (e *engine) put(table change.Table, route, key string, body []byte) {
 	e.write(table, route, key, body, false)
 }
 
-// write is put of a row that is new: neither the store has it nor the unit.
+// write is put; isNew says that neither the store nor the unit has the row.
 func (e *engine) write(table change.Table, route, key string, body []byte, isNew bool) {
 	e.state.put(table, route, key, body)
 	e.cache.change(routeID{table, route}, key, len(body)+rowCost, func() (mapping.Row, error) {
@@ -60,7 +60,7 @@ func (e *engine) write(table change.Table, route, key string, body []byte, isNew
 	if e.unit == nil {
 		return
 	}
-	row := commit.Row{Table: table, Route: route, Key: key, Body: body, Deleted: body == nil, New: isNew}
+	row := commit.Row{Table: table, Route: route, Key: key, Body: body, Deleted: body == nil, New: isNew, Grouped: e.plan.grouped[table]}
 	id := rowID{table, route, key}
 	if i, ok := e.unit.index[id]; ok {
 		row.New = e.unit.Rows[i].New // the store has what it had before the unit

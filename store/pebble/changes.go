@@ -166,7 +166,7 @@ func (db *DB) Current(number commit.Number, fn func(fhir.Version) bool) error {
 		more := true
 		var failed error
 		err := view.Scan(typ, "", true, "", "", func(entry fhir.Version) bool {
-			v, ok, err := view.Read(entry.ResourceID)
+			v, ok, err := view.found(&entry)
 			if err == nil && (!ok || v.Deleted || v.Number != entry.Number) {
 				err = fmt.Errorf("%s version %d is not current at %d: %w", entry.ResourceID, entry.Number, number, store.ErrCorrupt)
 			}

@@ -38,6 +38,7 @@ func FuzzRecords(f *testing.F) {
 	v := commit.Version{Op: commit.Update, Hash: [16]byte{1}}
 	v.Number, v.Member, v.Index, v.Body, v.Updated = 3, "m", []byte("i"), []byte("body"), time.Unix(1, 2)
 	f.Add(appendVersion(nil, &v, 7))
+	f.Add(appendHead(nil, &v, 7))
 	f.Add(appendEntry(nil, entry{flags: flagMoved, commit: 300, number: 2, index: []byte("x")}))
 	f.Add(appendInfo(nil, &commit.Unit{Source: "emr", Committed: time.Unix(5, 0), Count: 3}))
 	f.Add(appendParked(nil, &commit.Parked{Since: time.Unix(5, 0), Reason: "r"}))
@@ -50,6 +51,11 @@ func FuzzRecords(f *testing.F) {
 			c, err := versionCommit(b)
 			if err != nil || c != d.commit {
 				t.Fatalf("versionCommit: %d, %v", c, err)
+			}
+		}
+		if h, err := decodeHead(b); err == nil {
+			if v, err := decodeVersion(withoutContent(bytes.Clone(b))); err != nil || !v.head.equal(&h) || len(v.index)+len(v.body) > 0 {
+				t.Fatalf("head %+v is that of %+v, %v", h, v, err)
 			}
 		}
 		if e, err := decodeEntry(b); err == nil {

@@ -12,15 +12,17 @@ import (
 // format. It is exported for whoever opens a store's files with Pebble itself.
 var Order = func() *engine.Comparer {
 	c := *engine.DefaultComparer
-	c.Name = "tributary.2"
+	c.Name = "tributary.3"
 	c.Split = groupEnd
 	return &c
 }()
 
 // groupEnd returns how much of a key names its group: a route's rows in a table,
-// a member's entries of a type, a resource's history, a member's list. Of other
-// spaces each key is its own group, and so is a key without an end of text, such
-// as a bound. Where one group's name begins with another's, the other is such a
+// a route's rows in all grouped tables, a member's entries of a type, a resource's
+// history, a member's list, a member's bodies. Of other spaces each key is its own
+// group, and so are a grouped row of no route and a body of no member, which are
+// many that nobody reads together, and a key without an end of text, such as a
+// bound. Where one group's name begins with another's, the other is such a
 // key and has nothing after its name: so the order of bytes is that of groups
 // first and of what follows in them second, as Pebble wants it.
 func groupEnd(key []byte) int {
@@ -32,6 +34,10 @@ func groupEnd(key []byte) int {
 	case spaceRow, spaceMember, spaceHistory:
 	case spaceOf:
 		at = 1
+	case spaceGrouped, spaceBody:
+		if at = 1; len(key) > 2 && key[1] == escape && key[2] == textEnd {
+			return len(key)
+		}
 	default:
 		return len(key)
 	}

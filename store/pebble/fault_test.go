@@ -188,10 +188,13 @@ func spoil(t *testing.T, dir string, fn func(db *engine.DB) error) {
 }
 
 // TestFormat wants every directory refused by name that is not of this format:
-// one of another version, one of before keys were grouped, and one of somebody
+// those of other versions, with other groups of keys or none, and one of somebody
 // else.
 func TestFormat(t *testing.T) {
 	before := &engine.Options{FormatMajorVersion: engine.FormatNewest, Logger: silent{}}
+	second := *pebble.Order
+	second.Name = "tributary.2"
+	grouped := &engine.Options{FormatMajorVersion: engine.FormatNewest, Comparer: &second, Logger: silent{}}
 	now := &engine.Options{FormatMajorVersion: engine.FormatNewest, Comparer: pebble.Order, Logger: silent{}}
 	for _, c := range []struct {
 		name       string
@@ -199,7 +202,8 @@ func TestFormat(t *testing.T) {
 		key, value string
 		says       string
 	}{
-		{"newer", now, "Aformat", "3", "tributary replay --rebuild"},
+		{"newer", now, "Aformat", "4", "tributary replay --rebuild"},
+		{"of before contents lay by member", grouped, "Aformat", "2", "tributary replay --rebuild"},
 		{"older", before, "Aformat", "1", "tributary replay --rebuild"},
 		{"other", now, "x", "y", "another program's"},
 	} {

@@ -15,6 +15,7 @@ const (
 	spaceCurrent  = 'C'
 	spaceOf       = 'E'
 	spaceFrontier = 'F'
+	spaceGrouped  = 'G'
 	spaceHistory  = 'H'
 	spaceParked   = 'K'
 	spaceLog      = 'L'
@@ -26,6 +27,7 @@ const (
 	spacePosting  = 'S'
 	spaceToken    = 'T'
 	spaceUndo     = 'U'
+	spaceBody     = 'V'
 	spaceExtra    = 'X'
 )
 
@@ -127,6 +129,14 @@ func ofKey(dst []byte, member string, kind uint16, id string) []byte {
 	return append(binary.BigEndian.AppendUint16(ofPrefix(dst, member), kind), id...)
 }
 
+func bodyPrefix[T string | []byte](dst []byte, member T) []byte {
+	return appendText(append(dst, spaceBody), member)
+}
+
+func bodyKey[T string | []byte](dst []byte, member T, kind uint16, id string) []byte {
+	return append(binary.BigEndian.AppendUint16(bodyPrefix(dst, member), kind), id...)
+}
+
 func postingPrefix(dst []byte, kind, param uint16) []byte {
 	return binary.BigEndian.AppendUint16(appendName(dst, spacePosting, kind), param)
 }
@@ -136,12 +146,23 @@ func postingKey(dst []byte, kind, param uint16, value []byte, member, id string)
 	return append(appendText(dst, member), id...)
 }
 
-func rowPrefix(dst []byte, table uint16, route string) []byte {
-	return appendText(appendName(dst, spaceRow, table), route)
+// place is where a table's rows are: its number, and whether they lie with those
+// of other tables.
+type place struct {
+	table   uint16
+	grouped bool
 }
 
-func rowKey(dst []byte, table uint16, route, key string) []byte {
-	return append(rowPrefix(dst, table, route), key...)
+// rowPrefix is what the keys of one route's rows in one table begin with.
+func rowPrefix(dst []byte, p place, route string) []byte {
+	if p.grouped {
+		return binary.BigEndian.AppendUint16(appendText(append(dst, spaceGrouped), route), p.table)
+	}
+	return appendText(appendName(dst, spaceRow, p.table), route)
+}
+
+func rowKey(dst []byte, p place, route, key string) []byte {
+	return append(rowPrefix(dst, p, route), key...)
 }
 
 func outboxKey(dst []byte, partition int32, number uint64) []byte {

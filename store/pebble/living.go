@@ -40,14 +40,18 @@ func (db *DB) Living(resourceType, afterID string, fn func(fhir.Version) bool) e
 	if afterID != "" {
 		lower = append(currentKey(nil, kind, afterID), 0)
 	}
-	var bodies arena
 	err := db.each(lower, after(space), func(key, value []byte) (bool, error) {
-		v, err := decodeVersion(value)
-		if err != nil || v.deleted() {
+		h, err := decodeHead(value)
+		if err != nil || h.deleted() {
 			return err == nil, err
 		}
-		out := v.fhir(fhir.ResourceID{Type: resourceType, ID: string(key[len(space):])})
-		out.Index, out.Body = nil, bodies.copy(v.body)
+		id := fhir.ResourceID{Type: resourceType, ID: string(key[len(space):])}
+		v, err := db.content(kind, id.ID, &h)
+		if err != nil {
+			return false, err
+		}
+		out := v.fhir(id)
+		out.Index = nil
 		return fn(out), nil
 	})
 	if err != nil {

@@ -24,6 +24,18 @@ const (
 type names struct {
 	number map[string]uint16 // by kind and text
 	text   []string          // by number; 0 is no name
+	// grouped are the tables whose rows lie by route. What a table is when it gets
+	// its number, it stays.
+	grouped map[uint16]bool
+}
+
+// layoutGrouped follows the number of a table whose rows are grouped.
+const layoutGrouped = 1
+
+// table returns where the table's rows are, if it has any.
+func (n *names) table(t change.Table) (place, bool) {
+	number, ok := n.find(nameTable, tableName(t))
+	return place{number, n.grouped[number]}, ok
 }
 
 func (n *names) find(kind byte, text string) (uint16, bool) {
@@ -50,9 +62,19 @@ func (n *names) with(kind byte, text string) (*names, uint16, error) {
 	if next > 1<<16-1 {
 		return nil, 0, fmt.Errorf("no number left for another name: 65535 tables, types, parameters and topics are known")
 	}
-	out := &names{number: maps.Clone(n.number), text: append(n.text[:next:next], string(kind)+text)}
+	out := &names{number: maps.Clone(n.number), grouped: n.grouped, text: append(n.text[:next:next], string(kind)+text)}
 	out.number[string(kind)+text] = uint16(next)
 	return out, uint16(next), nil
+}
+
+// withGrouped returns names in which the table's rows are grouped.
+func (n *names) withGrouped(table uint16) *names {
+	out := *n
+	if out.grouped = maps.Clone(n.grouped); out.grouped == nil {
+		out.grouped = map[uint16]bool{}
+	}
+	out.grouped[table] = true
+	return &out
 }
 
 // tableName cannot join source and name at a dot: either may hold one.
@@ -71,10 +93,14 @@ func loadNames(db *engine.DB) (*names, error) {
 			return nil, err
 		}
 		text := string(it.Key()[1:])
-		if len(v) != 2 || text == "" {
+		grouped := len(v) == 3 && v[2] == layoutGrouped
+		if len(v) != 2 && !grouped || text == "" {
 			return nil, fmt.Errorf("name record is malformed: %w", store.ErrCorrupt)
 		}
 		number := binary.BigEndian.Uint16(v)
+		if grouped {
+			n = n.withGrouped(number)
+		}
 		for len(n.text) <= int(number) {
 			n.text = append(n.text, "")
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // format is the version of the key and value layout; Open refuses others.
-const format = "2"
+const format = "3"
 
 // formatHint is what to do with a store of another version.
 const formatHint = " (if it is of an older version of tributary, make it anew from log and topic: tributary replay --rebuild)"

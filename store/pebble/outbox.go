@@ -58,7 +58,10 @@ func (db *DB) announcement(value []byte, info *commit.Info) (commit.Announcement
 		return commit.Announcement{}, err
 	}
 	id := fhir.ResourceID{Type: db.names.Load().textOf(nameType, entry.kind), ID: string(entry.id)}
-	v, ok, err := db.versionNumbered(entry.kind, id.ID, entry.version)
+	v, ok, err := db.newestOf(entry.member, entry.kind, id.ID, entry.version)
+	if err == nil && !ok {
+		v, ok, err = db.versionNumbered(entry.kind, id.ID, entry.version)
+	}
 	if err != nil {
 		return commit.Announcement{}, err
 	}

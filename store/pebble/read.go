@@ -7,7 +7,6 @@ import (
 
 	engine "github.com/cockroachdb/pebble/v2"
 
-	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
 	"github.com/tributary-health/tributary/fhir"
 	"github.com/tributary-health/tributary/store"
@@ -112,97 +111,6 @@ func (db *DB) info(number commit.Number) (commit.Info, error) {
 	return decodeInfo(number, v)
 }
 
-// Row returns the row's body, or nil if there is none. The body is the
-// caller's.
-func (db *DB) Row(table change.Table, route, key string) ([]byte, error) {
-	n, ok := db.names.Load().find(nameTable, tableName(table))
-	if !ok {
-		return nil, nil
-	}
-	var room [128]byte
-	body, err := db.get(rowKey(room[:0], n, route, key))
-	if err != nil {
-		return nil, fmt.Errorf("read row of %s: %w", table, err)
-	}
-	return body, nil
-}
-
-// Rows calls fn for each row of the table with the route, in key order, until fn
-// returns false. The bodies are fn's.
-func (db *DB) Rows(table change.Table, route string, fn func(key string, body []byte) bool) error {
-	n, ok := db.names.Load().find(nameTable, tableName(table))
-	if !ok {
-		return nil
-	}
-	prefix := rowPrefix(nil, n, route)
-	var bodies arena
-	err := db.own(prefix, func(key, body []byte) (bool, error) {
-		return fn(string(key[len(prefix):]), bodies.copy(body)), nil
-	})
-	if err != nil {
-		return fmt.Errorf("read rows of %s: %w", table, err)
-	}
-	return nil
-}
-
-// AllRows calls fn for the rows of the table in the order of (route, key),
-// starting after the given pair ("" and "" for the start), until fn returns
-// false. The bodies are fn's.
-func (db *DB) AllRows(table change.Table, afterRoute, afterKey string, fn func(route, key string, body []byte) bool) error {
-	n, ok := db.names.Load().find(nameTable, tableName(table))
-	if !ok {
-		return nil
-	}
-	space := appendName(nil, spaceRow, n)
-	lower := space
-	if afterRoute != "" || afterKey != "" {
-		lower = append(rowKey(nil, n, afterRoute, afterKey), 0)
-	}
-	var bodies arena
-	var route string
-	err := db.each(lower, after(space), func(key, body []byte) (bool, error) {
-		text, rest, err := cutText(key[len(space):])
-		if err != nil {
-			return false, err
-		}
-		if string(text) != route {
-			route = string(text)
-		}
-		return fn(route, string(rest), bodies.copy(body)), nil
-	})
-	if err != nil {
-		return fmt.Errorf("read rows of %s: %w", table, err)
-	}
-	return nil
-}
-
-// Routes calls fn for each distinct route of the table, in order, until fn
-// returns false. It seeks from one to the next and does not read their rows.
-func (db *DB) Routes(table change.Table, fn func(route string) bool) (err error) {
-	n, ok := db.names.Load().find(nameTable, tableName(table))
-	if !ok {
-		return nil
-	}
-	space := appendName(nil, spaceRow, n)
-	it, err := db.eng.NewIter(&engine.IterOptions{LowerBound: space, UpperBound: after(space)})
-	if err != nil {
-		return fmt.Errorf("read routes of %s: %w", table, err)
-	}
-	defer func() { err = errors.Join(err, it.Close()) }()
-	for it.First(); it.Valid(); {
-		text, rest, err := cutText(it.Key()[len(space):])
-		if err != nil {
-			return fmt.Errorf("read routes of %s: %w", table, err)
-		}
-		next := after(it.Key()[:len(it.Key())-len(rest)])
-		if !fn(string(text)) {
-			return nil
-		}
-		it.SeekGE(next)
-	}
-	return it.Error()
-}
-
 // Head returns the head of the resource's newest version, staged or committed;
 // ok is false if it never existed.
 func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
@@ -218,8 +126,8 @@ func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
 	if err != nil {
 		return head, false, fmt.Errorf("read head of %s: %w", id, err)
 	}
-	v, err := decodeVersion(value)
-	head = commit.Head{Number: v.number, Hash: v.hash, Updated: v.updated, Deleted: v.deleted(), Member: string(v.member)}
+	h, err := decodeHead(value)
+	head = commit.Head{Number: h.number, Hash: h.hash, Updated: h.updated, Deleted: h.deleted(), Member: string(h.member)}
 	if err = errors.Join(err, closer.Close()); err != nil {
 		return commit.Head{}, false, fmt.Errorf("read head of %s: %w", id, err)
 	}

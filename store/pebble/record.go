@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -33,19 +34,18 @@ func opOf(flags byte) commit.Op {
 	return ""
 }
 
-// version is a record of C or H. Its slices alias the record.
-type version struct {
+// head is a record of C: what there is of a version but its content. Member
+// aliases the record.
+type head struct {
 	flags   byte
 	commit  uint64
 	number  uint64
 	updated time.Time
 	hash    [16]byte
 	member  []byte
-	index   []byte
-	body    []byte
 }
 
-func appendVersion(dst []byte, v *commit.Version, number commit.Number) []byte {
+func appendHead(dst []byte, v *commit.Version, number commit.Number) []byte {
 	flags := opFlags[v.Op]
 	if v.Deleted {
 		flags |= flagDeleted
@@ -55,10 +55,50 @@ func appendVersion(dst []byte, v *commit.Version, number commit.Number) []byte {
 	dst = binary.AppendUvarint(dst, v.Number)
 	dst = appendTime(dst, v.Updated)
 	dst = append(dst, v.Hash[:]...)
-	dst = appendString(dst, v.Member)
+	return appendString(dst, v.Member)
+}
+
+func (r *reader) head() head {
+	h := head{flags: r.byte(), commit: r.uvarint(), number: r.uvarint(), updated: r.time()}
+	copy(h.hash[:], r.take(uint64(len(h.hash))))
+	h.member = r.bytes()
+	return h
+}
+
+func decodeHead(b []byte) (head, error) {
+	r := reader{b: b}
+	h := r.head()
+	return h, r.done("head")
+}
+
+func (h *head) equal(other *head) bool {
+	return h.flags == other.flags && h.commit == other.commit && h.number == other.number &&
+		h.updated.Equal(other.updated) && h.hash == other.hash && bytes.Equal(h.member, other.member)
+}
+
+func (h *head) deleted() bool { return h.flags&flagDeleted != 0 }
+
+// version is a record of V or H: the head, and what it is the head of. Its slices
+// alias the record.
+type version struct {
+	head
+	index []byte
+	body  []byte
+}
+
+// appendVersion leaves out a deletion's content, which has none: its record is
+// that of withoutContent.
+func appendVersion(dst []byte, v *commit.Version, number commit.Number) []byte {
+	dst = appendHead(dst, v, number)
+	if v.Deleted {
+		return withoutContent(dst)
+	}
 	dst = appendBytes(dst, v.Index)
 	return append(dst, v.Body...)
 }
+
+// withoutContent makes a head the record of a version that is no more than it.
+func withoutContent(head []byte) []byte { return appendBytes(head, nil) }
 
 // versionCommit reads no further than the commit number.
 func versionCommit(b []byte) (uint64, error) {
@@ -72,15 +112,10 @@ func versionCommit(b []byte) (uint64, error) {
 
 func decodeVersion(b []byte) (version, error) {
 	r := reader{b: b}
-	v := version{flags: r.byte(), commit: r.uvarint(), number: r.uvarint(), updated: r.time()}
-	copy(v.hash[:], r.take(uint64(len(v.hash))))
-	v.member = r.bytes()
-	v.index = r.bytes()
+	v := version{head: r.head(), index: r.bytes()}
 	v.body, r.b = r.b, nil
 	return v, r.done("version")
 }
-
-func (v *version) deleted() bool { return v.flags&flagDeleted != 0 }
 
 // fhir makes what callers get. It keeps v's slices: v must be decoded from a
 // copy.
@@ -174,6 +209,7 @@ type announced struct {
 	version  uint64
 	commit   uint64
 	sequence uint32
+	member   []byte
 	id       []byte
 }
 
@@ -182,6 +218,7 @@ func appendAnnounced(dst []byte, kind uint16, v *commit.Version, number commit.N
 	dst = binary.AppendUvarint(dst, v.Number)
 	dst = binary.AppendUvarint(dst, uint64(number))
 	dst = binary.AppendUvarint(dst, uint64(v.Sequence))
+	dst = appendString(dst, v.Member)
 	return append(dst, v.ID...)
 }
 
@@ -192,6 +229,7 @@ func decodeAnnounced(b []byte) (announced, error) {
 		a.kind = binary.BigEndian.Uint16(kind)
 	}
 	a.version, a.commit, a.sequence = r.uvarint(), r.uvarint(), uint32(r.uvarint())
+	a.member = r.bytes()
 	a.id, r.b = r.b, nil
 	return a, r.done("outbox")
 }

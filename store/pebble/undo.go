@@ -25,7 +25,7 @@ const (
 )
 
 // versionSpaces hold nothing but what versions wrote.
-var versionSpaces = []byte{spaceCurrent, spaceHistory, spaceMember, spaceOf, spacePosting, spaceOutbox}
+var versionSpaces = []byte{spaceCurrent, spaceBody, spaceHistory, spaceMember, spaceOf, spacePosting, spaceOutbox}
 
 // newUndo starts the list of one batch.
 func (db *DB) newUndo() *undoList {

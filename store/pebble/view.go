@@ -3,11 +3,8 @@ package pebble
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
-
-	engine "github.com/cockroachdb/pebble/v2"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
@@ -204,6 +201,19 @@ func (v *View) show(out *fhir.Version, e *entry, kind uint16, room *arena) (ok b
 	return true, nil
 }
 
+// found reads what Scan has found, with its body.
+func (v *View) found(entry *fhir.Version) (out fhir.Version, ok bool, err error) {
+	kind, _ := v.db.names.Load().find(nameType, entry.Type)
+	newest, ok, err := v.db.newestOf([]byte(entry.Member), kind, entry.ID, entry.Number)
+	if err != nil {
+		return out, false, fmt.Errorf("read %s: %w", entry.Type, err)
+	}
+	if !ok {
+		return v.Read(entry.ResourceID)
+	}
+	return newest.fhir(entry.ResourceID), true, nil
+}
+
 // Postings calls fn for the candidates whose posting of the parameter has a
 // value in [low, high), in the order of value, until fn returns false; a nil
 // high is no bound. A candidate may be stale or come twice: the caller checks it
@@ -253,30 +263,75 @@ func (v *View) lived(kind uint16, id string, posting []byte) (bool, error) {
 	if written <= v.number {
 		return true, nil
 	}
-	old, ok, err := v.db.versionAt(kind, id, v.number)
+	old, ok, err := v.db.headAt(kind, id, v.number)
 	return ok && !old.deleted(), err
+}
+
+// head returns the newest version's head, from a copy, staged or committed.
+func (db *DB) head(kind uint16, id string) (h head, ok bool, err error) {
+	var room [96]byte
+	value, err := db.get(currentKey(room[:0], kind, id))
+	if err != nil || value == nil {
+		return h, false, err
+	}
+	h, err = decodeHead(value)
+	return h, true, err
+}
+
+// content returns the version of a head that C had, from a copy. If a write came
+// between, the version is no longer the current one, and the history has it.
+func (db *DB) content(kind uint16, id string, h *head) (version, error) {
+	if h.deleted() {
+		return version{head: *h}, nil
+	}
+	v, ok, err := db.newestOf(h.member, kind, id, h.number)
+	if err != nil || ok {
+		return v, err
+	}
+	var room [96]byte
+	value, err := db.get(historyKey(room[:0], kind, id, h.number))
+	if err != nil {
+		return version{}, err
+	}
+	if value == nil {
+		return version{}, fmt.Errorf("the content of version %d is missing: %w", h.number, store.ErrCorrupt)
+	}
+	return decodeVersion(value)
+}
+
+// newestOf returns the version, from a copy, if it is the newest, lives, and is of
+// the member. It needs no head: a number stands for one version alone.
+func (db *DB) newestOf(member []byte, kind uint16, id string, number uint64) (version, bool, error) {
+	var room [128]byte
+	value, err := db.get(bodyKey(room[:0], member, kind, id))
+	if err != nil || value == nil {
+		return version{}, false, err
+	}
+	v, err := decodeVersion(value)
+	return v, err == nil && v.number == number, err
+}
+
+// headAt returns the head of the version current at a commit number, from a copy.
+func (db *DB) headAt(kind uint16, id string, number uint64) (head, bool, error) {
+	h, ok, err := db.head(kind, id)
+	if err != nil || !ok || h.commit <= number {
+		return h, ok, err
+	}
+	v, ok, err := db.historyAt(kind, id, number)
+	return v.head, ok, err
 }
 
 // versionAt returns the version current at a commit number, from a copy.
 func (db *DB) versionAt(kind uint16, id string, number uint64) (version, bool, error) {
-	var room [96]byte
-	value, closer, err := db.eng.Get(currentKey(room[:0], kind, id))
-	if errors.Is(err, engine.ErrNotFound) {
-		return version{}, false, nil
-	}
-	if err != nil {
+	h, ok, err := db.head(kind, id)
+	if err != nil || !ok {
 		return version{}, false, err
 	}
-	written, err := versionCommit(value)
-	if err == nil && written <= number {
-		value = append(make([]byte, 0, len(value)), value...)
-		v, err2 := decodeVersion(value)
-		return v, true, errors.Join(err2, closer.Close())
+	if h.commit > number {
+		return db.historyAt(kind, id, number)
 	}
-	if err = errors.Join(err, closer.Close()); err != nil {
-		return version{}, false, err
-	}
-	return db.historyAt(kind, id, number)
+	v, err := db.content(kind, id, &h)
+	return v, err == nil, err
 }
 
 // nearby is how many versions are read one by one before the search halves.
@@ -334,26 +389,19 @@ func (db *DB) historyAt(kind uint16, id string, number uint64) (version, bool, e
 // versionNumbered returns one version, from a copy. It looks at the current one
 // first: what it is no longer by then, the history has.
 func (db *DB) versionNumbered(kind uint16, id string, number uint64) (version, bool, error) {
+	h, ok, err := db.head(kind, id)
+	if err != nil || !ok {
+		return version{}, false, err
+	}
+	if h.number == number {
+		v, err := db.content(kind, id, &h)
+		return v, err == nil, err
+	}
 	var room [96]byte
-	value, closer, err := db.eng.Get(currentKey(room[:0], kind, id))
-	if errors.Is(err, engine.ErrNotFound) {
-		return version{}, false, nil
-	}
-	if err != nil {
-		return version{}, false, err
-	}
-	v, err := decodeVersion(value)
-	if err == nil && v.number == number {
-		v, err = decodeVersion(append(make([]byte, 0, len(value)), value...))
-		return v, true, errors.Join(err, closer.Close())
-	}
-	if err = errors.Join(err, closer.Close()); err != nil {
-		return version{}, false, err
-	}
 	old, err := db.get(historyKey(room[:0], kind, id, number))
 	if err != nil || old == nil {
 		return version{}, false, err
 	}
-	v, err = decodeVersion(old)
-	return v, true, err
+	v, err := decodeVersion(old)
+	return v, err == nil, err
 }

@@ -104,6 +104,21 @@ func (w *writer) name(kind byte, text string) (uint16, error) {
 	return n, w.batch.Set(append([]byte{spaceName, kind}, text...), binary.BigEndian.AppendUint16(nil, n), nil)
 }
 
+// place returns where the row's table is, and makes it in this batch if it is
+// new. Like a name it is not undone.
+func (w *writer) place(r *commit.Row) (place, error) {
+	if p, ok := w.names.table(r.Table); ok {
+		return p, nil
+	}
+	n, err := w.name(nameTable, tableName(r.Table))
+	if err != nil || !r.Grouped {
+		return place{table: n}, err
+	}
+	w.names = w.names.withGrouped(n)
+	value := append(binary.BigEndian.AppendUint16(nil, n), layoutGrouped)
+	return place{n, true}, w.batch.Set(append([]byte{spaceName, nameTable}, tableName(r.Table)...), value, nil)
+}
+
 func (w *writer) units(b commit.Batch) error {
 	for i := range b.Units {
 		if err := w.unit(&b.Units[i]); err != nil {
@@ -145,11 +160,11 @@ func (w *writer) unit(u *commit.Unit) error {
 }
 
 func (w *writer) row(r *commit.Row) error {
-	table, err := w.name(nameTable, tableName(r.Table))
+	p, err := w.place(r)
 	if err != nil {
 		return err
 	}
-	w.key = rowKey(w.key[:0], table, r.Route, r.Key)
+	w.key = rowKey(w.key[:0], p, r.Route, r.Key)
 	if r.Deleted {
 		return w.delete(w.key)
 	}
@@ -176,8 +191,11 @@ func (w *writer) version(v *commit.Version, number commit.Number) error {
 		return err
 	}
 	w.key = currentKey(w.key[:0], kind, v.ID)
-	w.value = appendVersion(w.value[:0], v, number)
+	w.value = appendHead(w.value[:0], v, number)
 	if err := w.set(w.key, w.value, !exists); err != nil {
+		return err
+	}
+	if err := w.content(v, kind, number, old, exists); err != nil {
 		return err
 	}
 	w.newest[v.ResourceID] = newest{v, number}
@@ -202,33 +220,81 @@ func (w *writer) supersede(v *commit.Version, kind uint16) (old before, exists b
 	if n, ok := w.newest[v.ResourceID]; ok {
 		old = before{n.version.Number, n.version.Deleted, n.version.Member}
 		w.value = appendVersion(w.value[:0], n.version, n.commit)
-	} else {
-		w.key = currentKey(w.key[:0], kind, v.ID)
-		value, closer, err := w.db.eng.Get(w.key)
-		if errors.Is(err, engine.ErrNotFound) {
-			if v.Number != w.db.first {
-				return old, false, fmt.Errorf("there is no version before it, and the first is %d: %w", w.db.first, store.ErrOrder)
-			}
-			return old, false, nil
+	} else if old, exists, err = w.current(v.ResourceID, kind); err != nil {
+		return old, exists, err
+	} else if !exists {
+		if v.Number != w.db.first {
+			err = fmt.Errorf("there is no version before it, and the first is %d: %w", w.db.first, store.ErrOrder)
 		}
-		if err != nil {
-			return old, false, err
-		}
-		w.value = append(w.value[:0], value...)
-		if err := closer.Close(); err != nil {
-			return old, false, err
-		}
-		current, err := decodeVersion(w.value)
-		if err != nil {
-			return old, false, err
-		}
-		old = before{current.number, current.deleted(), string(current.member)}
+		return old, false, err
 	}
 	if v.Number != old.number+1 {
 		return old, true, fmt.Errorf("the current version is %d: %w", old.number, store.ErrOrder)
 	}
 	w.key = historyKey(w.key[:0], kind, v.ID, old.number)
 	return old, true, w.set(w.key, w.value, true)
+}
+
+// current reads the current version as the store has it, and leaves its record in
+// w.value.
+func (w *writer) current(id fhir.ResourceID, kind uint16) (old before, ok bool, err error) {
+	w.key = currentKey(w.key[:0], kind, id.ID)
+	if ok, err = w.load(); err != nil || !ok {
+		return old, ok, err
+	}
+	h, err := decodeHead(w.value)
+	if err != nil {
+		return old, true, err
+	}
+	old = before{h.number, h.deleted(), string(h.member)}
+	if old.deleted {
+		w.value = withoutContent(w.value)
+		return old, true, nil
+	}
+	w.key = bodyKey(w.key[:0], old.member, kind, id.ID)
+	there, err := w.load()
+	if err != nil {
+		return old, true, err
+	}
+	if there {
+		content, err := decodeVersion(w.value)
+		if err != nil || content.number == h.number {
+			return old, true, err
+		}
+	}
+	return old, true, fmt.Errorf("the content of version %d is missing: %w", h.number, store.ErrCorrupt)
+}
+
+// load reads the value of w.key into w.value; ok is false if there is none.
+func (w *writer) load() (ok bool, err error) {
+	value, closer, err := w.db.eng.Get(w.key)
+	if errors.Is(err, engine.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	w.value = append(w.value[:0], value...)
+	return true, closer.Close()
+}
+
+// content writes the version under its member if it lives, and takes away what it
+// replaces unless it stands in the same place: only what lives is there.
+func (w *writer) content(v *commit.Version, kind uint16, number commit.Number, old before, exists bool) error {
+	there := exists && !old.deleted
+	stays := there && !v.Deleted && old.member == v.Member
+	if there && !stays {
+		w.key = bodyKey(w.key[:0], old.member, kind, v.ID)
+		if err := w.delete(w.key); err != nil {
+			return err
+		}
+	}
+	if v.Deleted {
+		return nil
+	}
+	w.key = bodyKey(w.key[:0], v.Member, kind, v.ID)
+	w.value = appendVersion(w.value[:0], v, number)
+	return w.set(w.key, w.value, !stays)
 }
 
 // member writes the entry that searches scan, leaves a tombstone where the

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/tributary-health/tributary/change"
@@ -297,6 +299,70 @@ func testRows(t *testing.T, open Opener) {
 	n := 0
 	must(t, s.Rows(fills, "1", func(string, []byte) bool { n++; return false }))
 	equal(t, "Rows that is stopped", n, 1)
+}
+
+// testGroupedRows reads each of several tables with the same routes, some grouped
+// and some not, of which some change their mind.
+func testGroupedRows(t *testing.T, open Opener) {
+	s, reopen := begin(t, open)
+	named := func(n int) change.Table { return change.Table{Source: "emr", Name: fmt.Sprint("t", n)} }
+	grouped := func(n int, number uint64) bool { return n%2 == 0 != (n%3 == 0 && number > 1) }
+	const count = 6
+	want := map[int][]rowID{}
+	bodies := map[rowID]string{}
+	for number := uint64(1); number <= 3; number++ {
+		b := batch(number)
+		for n := range count {
+			for i, route := range routes {
+				if (n+i)%3 == 0 {
+					continue
+				}
+				for _, key := range []string{fmt.Sprint(number), "\x00", fmt.Sprint("k", number)} {
+					id := rowID{named(n), route, key}
+					if bodies[id] == "" {
+						want[n] = append(want[n], id)
+					}
+					bodies[id] = fmt.Sprint(n, number)
+					b.Units[0].Rows = append(b.Units[0].Rows, commit.Row{Table: id.table, Route: route, Key: key, Grouped: grouped(n, number), Body: []byte(bodies[id])})
+				}
+			}
+		}
+		must(t, s.Commit(ctx, b, at(number)))
+		for n := range count {
+			slices.SortFunc(want[n], func(a, b rowID) int { return cmp.Or(cmp.Compare(a.route, b.route), cmp.Compare(a.key, b.key)) })
+			compareTable(t, s, named(n), want[n], bodies)
+		}
+		if number == 2 {
+			s = reopen()
+		}
+	}
+}
+
+// compareTable wants these rows and no others, however they are asked for.
+func compareTable(t *testing.T, s Store, table change.Table, want []rowID, bodies map[rowID]string) {
+	t.Helper()
+	var all, parts []rowID
+	must(t, s.AllRows(table, "", "", func(route, key string, body []byte) bool {
+		all = append(all, rowID{table, route, key})
+		equal(t, "AllRows body", string(body), bodies[rowID{table, route, key}])
+		return true
+	}))
+	equal(t, "AllRows", all, want)
+	must(t, s.Routes(table, func(route string) bool {
+		must(t, s.Rows(table, route, func(key string, body []byte) bool {
+			parts = append(parts, rowID{table, route, key})
+			equal(t, "Rows body", string(body), bodies[rowID{table, route, key}])
+			return true
+		}))
+		return true
+	}))
+	equal(t, "Rows of all routes", parts, want)
+	for _, id := range want {
+		body, err := s.Row(table, id.route, id.key)
+		must(t, err)
+		equal(t, "Row", string(body), bodies[id])
+	}
+	comparePages(t, s, table, want)
 }
 
 func testChanged(t *testing.T, open Opener) {

@@ -128,6 +128,7 @@ func unit(r *rand.Rand, m *model, number uint64, sequence *uint32, size int) com
 			Table: pick(r, tables), Route: pick(r, routes), Key: pick(r, keys),
 			Deleted: r.IntN(4) == 0, Body: bodyOf(r),
 		}
+		row.Grouped = row.Table.Source == "emr" || row.Table.Source == "pharmacy" && r.IntN(2) == 0 // its first row decides
 		row.New = !m.hasRow(&row) && r.IntN(2) == 0
 		u.Rows = append(u.Rows, row)
 	}

@@ -77,6 +77,7 @@ func Run(t *testing.T, open Opener) {
 		{"GroupOfUnits", testGroup},
 		{"MoveBetweenMembers", testMove},
 		{"Rows", testRows},
+		{"GroupedRows", testGroupedRows},
 		{"Tokens", testTokens},
 		{"TokensOfNobody", testTokensOfNobody},
 		{"TokensStagedAreInvisible", testTokensStaged},
