@@ -46,6 +46,7 @@ type DB struct {
 	generation string
 	first      uint64 // number of a resource's first version
 	names      atomic.Pointer[names]
+	fresh      atomic.Pointer[fresh] // nil once a version was committed
 	state      atomic.Pointer[state]
 
 	// writing is held by Stage and Commit, and guards what follows: what the
@@ -174,6 +175,9 @@ func (db *DB) load() error {
 		return err
 	}
 	db.state.Store(newState(f, committed))
+	if db.unversioned() {
+		db.fresh.Store(newFresh())
+	}
 	db.top = f.Number
 	db.outbox = append([]uint64(nil), f.Outbox...)
 	if err := db.loadMarks(); err != nil {

@@ -118,6 +118,9 @@ func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
 	if !ok {
 		return head, false, nil
 	}
+	if db.fresh.Load().lacks(kind, id.ID) {
+		return head, false, nil
+	}
 	var room [96]byte
 	value, closer, err := db.eng.Get(currentKey(room[:0], kind, id.ID))
 	if errors.Is(err, engine.ErrNotFound) {

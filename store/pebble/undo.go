@@ -29,10 +29,7 @@ var versionSpaces = []byte{spaceCurrent, spaceBody, spaceHistory, spaceMember, s
 
 // newUndo starts the list of one batch.
 func (db *DB) newUndo() *undoList {
-	u := &undoList{seen: map[string]struct{}{}, none: true}
-	for _, n := range db.state.Load().frontier.Outbox { // it counts every version
-		u.none = u.none && n == 0
-	}
+	u := &undoList{seen: map[string]struct{}{}, none: db.unversioned()}
 	if u.none {
 		u.list = append(appendBytes(u.list, nil), undoVersions)
 	}

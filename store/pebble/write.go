@@ -100,6 +100,9 @@ func (db *DB) commit(b commit.Batch, f commit.Frontier) error {
 		committed = info.Committed
 	}
 	db.state.Store(newState(f, committed))
+	if !db.unversioned() {
+		db.fresh.Store(nil)
+	}
 	return nil
 }
 

@@ -199,6 +199,7 @@ func (w *writer) version(v *commit.Version, number commit.Number) error {
 		return err
 	}
 	w.newest[v.ResourceID] = newest{v, number}
+	w.db.fresh.Load().add(kind, v.ID)
 	if err := w.member(v, kind, number, old, exists); err != nil {
 		return err
 	}
@@ -238,6 +239,9 @@ func (w *writer) supersede(v *commit.Version, kind uint16) (old before, exists b
 // current reads the current version as the store has it, and leaves its record in
 // w.value.
 func (w *writer) current(id fhir.ResourceID, kind uint16) (old before, ok bool, err error) {
+	if w.db.fresh.Load().lacks(kind, id.ID) {
+		return old, false, nil
+	}
 	w.key = currentKey(w.key[:0], kind, id.ID)
 	if ok, err = w.load(); err != nil || !ok {
 		return old, ok, err
