@@ -124,7 +124,7 @@ type direct struct{ db *engine.DB }
 func openDirect(dir string) (*direct, error) {
 	o := &engine.Options{
 		FormatMajorVersion: engine.FormatNewest, CacheSize: 640 << 20, MemTableSize: 128 << 20,
-		MemTableStopWritesThreshold: 4, L0CompactionThreshold: 8, L0StopWritesThreshold: 40, LBaseMaxBytes: 512 << 20,
+		MemTableStopWritesThreshold: 4, L0CompactionThreshold: 8, L0StopWritesThreshold: 40, LBaseMaxBytes: 256 << 20,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, WALBytesPerSync: 1 << 20, Logger: silent{},
 	}
 	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10)

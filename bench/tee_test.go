@@ -53,7 +53,7 @@ func TestDirectHoldsWhatTheStoreWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	stores := *engine.DefaultComparer // its order; the groups that the store makes of keys are for looking up
-	stores.Name = "tributary.2"
+	stores.Name = "tributary.3"
 	ours, base := content(t, filepath.Join(dir, "store"), &stores), content(t, filepath.Join(dir, "direct"), engine.DefaultComparer)
 	if len(ours) == 0 || !bytes.Equal(ours, base) {
 		t.Fatalf("the store holds %d bytes and the baseline %d, or others", len(ours), len(base))

@@ -83,7 +83,7 @@ func (d *demoRun) damage(t *testing.T, typ string, at func(body []byte) int) str
 		t.Fatal(err)
 	}
 	defer db.Close()
-	it, err := db.NewIter(&engine.IterOptions{LowerBound: []byte("C"), UpperBound: []byte("D")})
+	it, err := db.NewIter(&engine.IterOptions{LowerBound: []byte("V"), UpperBound: []byte("W")})
 	if err != nil {
 		t.Fatal(err)
 	}
