@@ -180,6 +180,9 @@ func (f *clientsFile) client(n *yamlNode) {
 	if !all {
 		return
 	}
+	if slices.ContainsFunc(m.hide, hiding.birthDate) && (m.types == nil || slices.Contains(m.types, "Task")) {
+		f.warn(n.field("types"), "types: a Task that falls due at an age tells the birth date, by being there and since when", "leave Task out")
+	}
 	p := newPolicy(m)
 	if same := f.policies[p.ID()+p.MembersID()]; same != nil {
 		p = same
@@ -296,6 +299,9 @@ func (h hiding) asked() bool {
 	}
 	return h.rule.owner == "Patient" && slices.Contains([]string{"address", "birthDate", "identifier", "name", "telecom"}, h.rule.steps[0])
 }
+
+// birthDate reports whether the datum is hidden.
+func (h hiding) birthDate() bool { return h.datum != nil && h.datum.name == "birth-date" }
 
 // elsewhere warns of a path that is only one of a datum's places, or a part of one.
 func (f *clientsFile) elsewhere(n *yamlNode, r rule, all []hiding) {

@@ -25,6 +25,7 @@ type planter struct {
 	rules   []rule // of the data, and what no datum is looked for in
 	random  *rand.Rand
 	way     int // 0 none, 1 one, 2 three, 3 one of another kind
+	pick    int // which of a choice's hidden types
 	planted []string
 }
 
@@ -70,7 +71,7 @@ func (p *planter) plant(object map[string]any, e fhir.Element, depth int) {
 		case p.hides(owner, c, object):
 			delete(object, c.Name)
 			delete(object, "_"+c.Name)
-			if c.Choice != "" && done[c.Choice] || p.way == 0 || c.Choice != "" && p.way == 3 && !lastOf(e, c) {
+			if c.Choice != "" && done[c.Choice] || p.way == 0 || c.Choice != "" && !p.picks(e, c, object) {
 				continue
 			}
 			done[c.Choice] = true
@@ -89,9 +90,14 @@ func (p *planter) plant(object map[string]any, e fhir.Element, depth int) {
 	p.extensions(object, e, depth)
 }
 
-func lastOf(e fhir.Element, c fhir.Element) bool {
+// picks says whether the element is the one of its choice that is planted.
+func (p *planter) picks(e, c fhir.Element, object map[string]any) bool {
 	group := elements(e, c.Choice)
-	return group[len(group)-1].Name == c.Name
+	if p.way == 3 {
+		return group[len(group)-1].Name == c.Name
+	}
+	group = slices.DeleteFunc(group, func(c fhir.Element) bool { return !p.hides(e.Type, c, object) })
+	return group[p.pick%len(group)].Name == c.Name
 }
 
 // put sets a hidden element.
@@ -287,12 +293,13 @@ func (p *planter) contain(object map[string]any, typ string) {
 
 // variants are ways to write a resource that differ only in what is hidden.
 func variants(t *testing.T, data []*datum, s sample) (bodies [][]byte, planted []string) {
-	for way := range 4 {
+	for i, how := range []struct{ way, pick int }{{0, 0}, {1, 0}, {2, 0}, {3, 0}, {1, 1}, {1, 2}} {
+		way := how.way
 		var object map[string]any
 		if err := json.Unmarshal(s.body, &object); err != nil {
 			t.Fatal(err)
 		}
-		p := &planter{data: data, rules: known().opaque, random: rand.New(rand.NewPCG(uint64(way), 1)), way: way}
+		p := &planter{data: data, rules: known().opaque, random: rand.New(rand.NewPCG(uint64(i), 1)), way: way, pick: how.pick}
 		for _, d := range data {
 			p.rules = append(slices.Clone(p.rules), d.rules...)
 		}
@@ -302,7 +309,7 @@ func variants(t *testing.T, data []*datum, s sample) (bodies [][]byte, planted [
 		}
 		p.plant(object, mustLookup(s.typ), 0)
 		p.contain(object, s.typ)
-		body, err := json.MarshalIndent(object, strings.Repeat(" ", way), "\t")
+		body, err := json.MarshalIndent(object, strings.Repeat(" ", i), "\t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -382,11 +389,12 @@ func bases(t *testing.T) []sample {
 			}
 		}
 	}
-	return append(all, supporting("pickuplocation"), supporting("dropofflocation"), supporting("medicalrecordnumber"), supporting("patientaccountnumber"))
-}
-
-func supporting(code string) sample {
-	return sample{"a claim's " + code, "ExplanationOfBenefit", []byte(`{"resourceType":"ExplanationOfBenefit","supportingInfo":[{"sequence":1,"category":{"coding":[{"code":"` + code + `"}]}}]}`)}
+	for _, typ := range []string{"Claim", "ExplanationOfBenefit"} {
+		for _, code := range []string{"pickuplocation", "dropofflocation", "medicalrecordnumber", "patientaccountnumber"} {
+			all = append(all, sample{"a claim's " + code, typ, []byte(`{"resourceType":"` + typ + `","supportingInfo":[{"sequence":1,"category":{"coding":[{"code":"` + code + `"}]}}]}`)})
+		}
+	}
+	return all
 }
 
 // required is an object of the type with what must be in it and, near its root,
@@ -418,6 +426,9 @@ func required(e fhir.Element, depth int) map[string]any {
 				inner["reference"] = "Organization/1"
 			case "Attachment":
 				inner["contentType"] = "text/plain"
+			}
+			if len(inner) == 0 && c.Kind == fhir.Backbone {
+				inner["id"] = "near"
 			}
 			if len(inner) == 0 {
 				continue
