@@ -62,6 +62,10 @@ func (r *request) admit() error {
 	if r.BaseURL == "" && !plainHost(q.Host) {
 		return problem{status: http.StatusBadRequest, code: "invalid", text: "the Host header is not a host"}
 	}
+	if err := r.enter(); err != nil {
+		return err
+	}
+	r.heard = true
 	return nil
 }
 
@@ -123,6 +127,9 @@ func (r *request) authenticate() error {
 	}
 	caller, err := r.Clients.Authenticate(first(keys))
 	if err != nil {
+		if err := r.slowed(); err != nil {
+			return err
+		}
 		r.header()["Www-Authenticate"] = challenge
 		return problem{status: http.StatusUnauthorized, code: "login", text: "unknown client: send Authorization: Bearer and a valid key"}
 	}
@@ -135,7 +142,7 @@ func (r *request) authenticate() error {
 	if r.slot.Add(1) > int64(r.PerClient) {
 		return tooManyOwn
 	}
-	return nil
+	return r.slowed()
 }
 
 // leave gives back what admit took.
@@ -149,4 +156,5 @@ func (r *request) leave() {
 	if r.slot != nil {
 		r.slot.Add(-1)
 	}
+	r.hold.release()
 }

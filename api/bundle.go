@@ -12,8 +12,12 @@ import (
 // bundle writes one Bundle: its head first (total, links), then entries, then
 // answer. Resources go in as the bytes that are stored.
 //
-// What goes in is noted as shown.
+// What goes in is noted as shown. One that grows beyond the room for answers is full:
+// nothing more goes in, and it is not sent.
 type bundle struct {
+	r       *request
+	full    bool
+	bodies  int64 // bytes of the resources so far
 	base    string
 	shown   disclosure
 	buf     *bytes.Buffer
@@ -22,7 +26,7 @@ type bundle struct {
 }
 
 func (r *request) newBundle(kind string) *bundle {
-	b := &bundle{base: r.base(), buf: buffers.Get().(*bytes.Buffer)}
+	b := &bundle{r: r, base: r.base(), buf: buffers.Get().(*bytes.Buffer)}
 	b.buf.Reset()
 	b.text(`{"resourceType":"Bundle","type":"`, kind, `"`)
 	return b
@@ -89,8 +93,19 @@ func (b *bundle) entry(v fhir.Version) {
 }
 
 func (b *bundle) resource(body []byte) {
+	if !b.holds(len(body)) {
+		return
+	}
 	b.text(`,"resource":`)
 	b.buf.Write(body)
+}
+
+// holds says whether there is room for one more resource, beside those that are read
+// and written by now.
+func (b *bundle) holds(bytes int) bool {
+	b.bodies += int64(bytes)
+	b.full = b.full || !b.r.hold.covers(b.r.ctx, b.bodies+max(b.bodies, int64(b.buf.Cap())))
+	return !b.full
 }
 
 // searchEntry adds a match or an included resource, or what the subset keeps of
@@ -99,7 +114,7 @@ func (b *bundle) searchEntry(v fhir.Version, mode string, subset *fhir.Subset) {
 	b.entry(v)
 	if subset == nil {
 		b.resource(v.Body)
-	} else {
+	} else if b.holds(len(v.Body)) {
 		b.text(`,"resource":`)
 		b.buf.Write(subset.Append(b.buf.AvailableBuffer(), v.Body))
 	}

@@ -171,6 +171,7 @@ func (s *server) hashMatch(r *request) (answer, error) {
 		return answer{}, err
 	}
 	patient, reason, err := s.Match.Match(r.ctx, r.caller, body)
+	r.worked = !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrNotReady)
 	switch {
 	case errors.Is(err, ErrMalformed):
 		return answer{}, malformed.recorded(reasonMalformed)
@@ -229,6 +230,7 @@ func (r *request) taskProfile(patient, reason string) (answer, error) {
 	r.stamp(view)
 	r.header()["Cache-Control"] = noStore
 	b := r.newBundle("collection")
+	r.hold.release() // few and small; that there is no room would tell that there is a match
 	b.documentEntry(v)
 	for _, task := range tasks {
 		b.documentEntry(task)

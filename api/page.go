@@ -54,16 +54,18 @@ func encodePairs(pairs []pair) string {
 	return b.String()
 }
 
-// page is where a page link goes on: at which commit number, in which query,
-// behind what. The zero page is the first one, at the frontier. A link carries
-// it sealed, so that it shows nothing, cannot be changed, and works only for the
-// caller and the path it was made for.
+// page is where a page link goes on: in which store, at which commit number, in
+// which query, behind what. The zero page is the first one, at the frontier. A link
+// carries it sealed, so that it shows nothing, cannot be changed, and works only for
+// the caller and the path it was made for, and for the store: a number of one build
+// of a client's store is nothing in the next one.
 type page struct {
-	commit uint64
-	total  uint64 // 1 + the total that the first page counted; 0 if it did not
-	before uint64 // history: below this version
-	after  cursor // search: behind this match
-	pairs  []pair
+	generation string // of the store
+	commit     uint64
+	total      uint64 // 1 + the total that the first page counted; 0 if it did not
+	before     uint64 // history: below this version
+	after      cursor // search: behind this match
+	pairs      []pair
 }
 
 // cursor is the place of one match in the order of a search's results.
@@ -95,7 +97,7 @@ func newSeal(key []byte) *pageSeal {
 	}
 	derive := func(purpose string) []byte {
 		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte("tributary page link 2: " + purpose))
+		mac.Write([]byte("tributary page link 3: " + purpose))
 		return mac.Sum(nil)
 	}
 	block, err := aes.NewCipher(derive("seal"))
@@ -134,6 +136,7 @@ func (s *pageSeal) open(sealed, bound []byte) (text []byte, ok bool) {
 }
 
 func (p *page) append(b []byte) []byte {
+	b = appendString(b, p.generation)
 	b = binary.AppendUvarint(b, p.commit)
 	b = binary.AppendUvarint(b, p.total)
 	b = binary.AppendUvarint(b, p.before)
@@ -147,6 +150,9 @@ func (p *page) append(b []byte) []byte {
 }
 
 func (p *page) decode(b []byte) (ok bool) {
+	if p.generation, b, ok = cutString(b); !ok {
+		return false
+	}
 	for _, n := range []*uint64{&p.commit, &p.total, &p.before} {
 		k := 0
 		if *n, k = binary.Uvarint(b); k <= 0 {
@@ -218,6 +224,9 @@ func (r *request) pageOf(scope string, pairs []pair) (p page, paged bool, err er
 	return p, false, nil
 }
 
+// outdated is the answer to a link into a store that is no more.
+var outdated = problem{status: http.StatusGone, code: "expired", text: "parameter \"_page\": the store was made anew since the first page: start again"}
+
 // openPage opens the view that the page is at.
 func (r *request) openPage(p page) (View, error) {
 	if p.commit == 0 {
@@ -226,6 +235,9 @@ func (r *request) openPage(p page) (View, error) {
 	store, err := r.ownStore()
 	if err != nil {
 		return nil, err
+	}
+	if p.generation != store.Generation() {
+		return nil, outdated
 	}
 	newest, err := store.At(0)
 	if err != nil {
@@ -236,13 +248,14 @@ func (r *request) openPage(p page) (View, error) {
 		return nil, fmt.Errorf("api: close view: %w", err)
 	}
 	if p.commit > frontier {
-		return nil, problem{status: http.StatusGone, code: "expired", text: "parameter \"_page\": the store was rebuilt since; search again"}
+		return nil, outdated
 	}
 	return r.open(p.commit)
 }
 
 // pageLink is the absolute address of a page.
 func (r *request) pageLink(path, scope string, p page) string {
+	p.generation = r.store.Generation()
 	sealed := r.seal.seal(p.append(nil), r.bound(scope))
 	return r.base() + "/" + path + "?" + pageParam + "=" + pageText.EncodeToString(sealed)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/tributary-health/tributary/audit"
 	"github.com/tributary-health/tributary/fhir"
 )
 
@@ -29,7 +30,10 @@ var (
 	notFound = problem{status: http.StatusNotFound, code: "not-found", text: "no such resource"}
 	notReady = problem{status: http.StatusServiceUnavailable, code: "transient", text: "the records are not there yet: try again", retry: []string{"5"}}
 	notKept  = problem{status: http.StatusServiceUnavailable, code: "transient", text: "the answer could not be recorded, and so is not given", retry: []string{"5"}}
-	tooLong  = problem{status: http.StatusServiceUnavailable, code: "too-costly", text: "the answer took too long to find: ask for less"}
+	// unrecordable is an answer that the record refuses.
+	unrecordable = problem{status: http.StatusInternalServerError, code: "exception", text: "the answer cannot be recorded, and so is not given"}
+
+	tooLong = problem{status: http.StatusServiceUnavailable, code: "too-costly", text: "the answer took too long to find: ask for less"}
 )
 
 // goneOf answers for a deleted resource, which tells that it was there.
@@ -87,6 +91,9 @@ func toProblem(err error) problem {
 	}
 	if u := (unrecorded{}); errors.As(err, &u) {
 		p = notKept
+		if errors.Is(err, audit.ErrRefused) { // and would be each time
+			p = unrecordable
+		}
 		p.cause = err
 		return p
 	}

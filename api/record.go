@@ -112,16 +112,21 @@ func (r *request) complete(a answer) error {
 	if r.who == clients && a.shows == nil {
 		return fmt.Errorf("api: the route %s does not say what it shows", r.route)
 	}
+	if a.from != nil && a.from.full {
+		return noRoom
+	}
 	return nil
 }
 
 // record puts the answer on the record, before any of it leaves. What a store
-// was asked for is recorded, found or not, and what a client was not allowed.
+// was asked for is recorded, found or not, and what a client was not allowed or
+// was told to wait with. Whatever disclosed something or was looked up has an
+// entry of its own; refusals may fold.
 func (r *request) record(a answer, failed error) error {
 	if r.who != clients || r.caller.ClientID == "" {
 		return nil
 	}
-	if r.store == nil && a.status != http.StatusForbidden && r.route != matchRoute {
+	if r.store == nil && a.status != http.StatusForbidden && a.status != http.StatusTooManyRequests && r.route != matchRoute {
 		return nil
 	}
 	shows := a.shows
@@ -134,6 +139,7 @@ func (r *request) record(a answer, failed error) error {
 		Request: r.asked(), Subjects: shows.subjects(),
 	}
 	e.Outcome, e.Reason = outcomeOf(a.status)
+	e.Folds = r.idle(a, shows)
 	if shows != nil && shows.reason != "" {
 		e.Reason = shows.reason
 	}
@@ -222,6 +228,9 @@ func ourName(typ, name string) string {
 	if slices.Contains(ourNames, name) {
 		return name
 	}
+	if chained, ok := ourChain(typ, name); ok {
+		return chained
+	}
 	param, modifier, modified := strings.Cut(name, ":")
 	switch {
 	case param != "_id" && param != "_lastUpdated" && fhir.FindParam(typ, param) == nil:
@@ -230,4 +239,25 @@ func ourName(typ, name string) string {
 		return name
 	}
 	return param + ":?"
+}
+
+// ourChain is the name of a chained parameter, if we know its reference: patient.name,
+// subject:Patient.birthdate. Of what is behind the point the rule is ourName's.
+func ourChain(typ, name string) (known string, ok bool) {
+	reference, rest, ok := strings.Cut(name, ".")
+	reference, only, typed := strings.Cut(reference, ":")
+	param := fhir.FindParam(typ, reference)
+	if !ok || param == nil || param.Kind != fhir.ReferenceParam {
+		return "", false
+	}
+	targets := param.Targets
+	if typed && fhir.IsResource(only) {
+		targets, reference = []string{only}, reference+":"+only
+	}
+	for _, target := range targets {
+		if inner := ourName(target, rest); inner != "?" {
+			return reference + "." + inner, true
+		}
+	}
+	return reference + ".?", true
 }

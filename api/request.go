@@ -41,8 +41,11 @@ type request struct {
 	view   View
 	commit uint64        // the view's number, for the record
 	turn   Turn          // of a match, until it is ended
+	heard  bool          // admitted
+	worked bool          // something was looked up in the match index
 	inside bool          // counted as in flight
 	slot   *atomic.Int64 // the caller's requests in flight, if this one is counted
+	hold   hold          // of the memory for answers
 }
 
 // handle is the one place that every request passes: it authenticates the
@@ -55,9 +58,8 @@ func (s *server) handle(route string, who audience, fn func(*request) (answer, e
 		defer cancel()
 		r := &request{server: s, c: c, ctx: ctx, route: route, who: who}
 		defer r.leave()
-		a := r.answered(fn)
-		r.write(a)
-		s.Observe(route, a.status, time.Since(started))
+		status := r.write(r.answered(fn)) // nothing here keeps the body while it is sent
+		s.Observe(route, status, time.Since(started))
 	}
 }
 
@@ -79,10 +81,18 @@ func (r *request) answered(fn func(*request) (answer, error)) answer {
 		}
 	}
 	if err != nil {
+		if a.from != nil {
+			a.from.release()
+		}
 		a = r.failure(err)
 	}
+	r.settled(a)
 	r.endTurn(a, err)
+	r.countRefusal(a)
 	if err := r.record(a, err); err != nil {
+		if a.from != nil {
+			a.from.release()
+		}
 		clear(r.header())
 		a = r.failure(err)
 	}

@@ -17,6 +17,8 @@ import (
 const (
 	gzipFrom  = 1 << 10 // bodies below are sent as they are
 	keepBytes = 4 << 20 // larger buffers are not kept for reuse
+	// sentAtOnce is what a caller must take of an answer within Config.Stall.
+	sentAtOnce = 256 << 10
 	// bufferedByHTTP is how much net/http holds back to find the length itself.
 	bufferedByHTTP = 2 << 10
 )
@@ -67,18 +69,16 @@ func (r *request) limited(limit int64) io.ReadCloser {
 	return http.MaxBytesReader(r.c.Writer, r.c.Request.Body, limit)
 }
 
-// write sends the answer: the one place that does.
-func (r *request) write(a answer) {
-	if a.from != nil {
-		defer a.from.release()
-	}
+// write sends the answer, and returns its status: the one place that does.
+func (r *request) write(a answer) int {
+	a.shows = nil // on the record by now: not to be kept while the caller reads
 	h := r.header()
 	switch {
 	case a.status == http.StatusNotModified:
 		h["Cache-Control"] = privateNoCache
 		r.c.Writer.WriteHeader(a.status)
 		r.c.Writer.WriteHeaderNow()
-		return
+		return a.status
 	case a.text:
 		h["Content-Type"] = plainText
 		h["Cache-Control"] = noStore
@@ -91,28 +91,59 @@ func (r *request) write(a answer) {
 		if len(a.body) >= gzipFrom && acceptsGzip(first(r.c.Request.Header["Accept-Encoding"])) {
 			zipped := buffers.Get().(*bytes.Buffer)
 			defer putBuffer(zipped)
-			a.body = zip(zipped, a.body, h)
+			if body, ok := zip(zipped, a.body, h); ok {
+				a.body = body
+				if a.from != nil { // what was made is not held while the caller reads
+					a.from.release()
+					a.from = nil
+				}
+				r.hold.settle(int64(zipped.Cap()))
+			}
 		}
+	}
+	if a.from != nil {
+		defer a.from.release()
 	}
 	if len(a.body) > bufferedByHTTP || r.c.Request.Method == http.MethodHead || h["Content-Encoding"] != nil {
 		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
 	r.c.Writer.WriteHeader(a.status)
-	// A caller that has gone away is no error of ours.
-	_, _ = r.c.Writer.Write(a.body)
+	r.send(a.body)
+	return a.status
 }
 
-// zip returns the body compressed, and says so in the headers, or as it is.
-func zip(to *bytes.Buffer, body []byte, h http.Header) []byte {
+// send writes the body. The caller must go on taking it: what it does not take
+// for Config.Stall is cut off, and so is what takes longer than Config.SendTime.
+func (r *request) send(body []byte) {
+	to := http.NewResponseController(r.c.Writer)
+	end := time.Now().Add(r.SendTime)
+	for {
+		part := body[:min(len(body), sentAtOnce)]
+		by := time.Now().Add(r.Stall)
+		if by.After(end) {
+			by = end
+		}
+		_ = to.SetWriteDeadline(by) // a writer that has none is a test's
+		// A caller that has gone away is no error of ours.
+		if _, err := r.c.Writer.Write(part); err != nil || len(part) == len(body) {
+			break
+		}
+		body = body[len(part):]
+	}
+}
+
+// zip returns the body compressed, and says so in the headers; ok is false if that
+// did not go.
+func zip(to *bytes.Buffer, body []byte, h http.Header) (zipped []byte, ok bool) {
 	w := zippers.Get().(*gzip.Writer)
 	defer zippers.Put(w)
 	w.Reset(to)
 	_, err := w.Write(body)
 	if err2 := w.Close(); err != nil || err2 != nil {
-		return body
+		return nil, false
 	}
 	h["Content-Encoding"] = gzipEncoding
-	return to.Bytes()
+	return to.Bytes(), true
 }
 
 // acceptsGzip reads an Accept-Encoding header.

@@ -28,7 +28,9 @@ type Config struct {
 
 	// Audit puts an event on the record and returns once it is durable there. It is
 	// called when an answer is made and before its first byte leaves; if it fails,
-	// the answer is not given. It may be called concurrently.
+	// the answer is not given. It may be called concurrently. One that is marked to
+	// fold is of a refusal, which disclosed nothing and for which nothing was looked
+	// up: of many alike, one entry may tell afterwards.
 	Audit func(ctx context.Context, e audit.Event) error
 
 	// Match answers $hash-match; nil refuses it.
@@ -64,8 +66,21 @@ type Config struct {
 	PerClient int
 	InFlight  int
 
+	// Refusals bounds how often who may not have what it asks for is told so.
+	Refusals Refusals
+
 	// RequestTime is how long one answer may take to make: 60 seconds.
 	RequestTime time.Duration
+
+	// AnswerBytes bounds what answers hold in memory, of all callers together, until
+	// they are taken: 256 MiB. One client may hold half of it. What is above waits a
+	// second and is refused before any work.
+	AnswerBytes int64
+
+	// Stall is how long a caller may take nothing of its answer, SendTime how long it
+	// may take for all of it: 30 seconds and 5 minutes. Then it is cut off.
+	Stall    time.Duration
+	SendTime time.Duration
 
 	// Observe is called after every answer. Route is a fixed word ("read",
 	// "search"), never an address.
@@ -89,6 +104,8 @@ type server struct {
 	started time.Time
 	fresh   sync.Map // client's id to *freshHeaders: as many as there are clients
 
+	refusals *refusals
+	room     *room
 	inFlight atomic.Int64
 	slots    sync.Map // client's id to *atomic.Int64: its requests in flight
 }
@@ -103,6 +120,7 @@ func New(c Config) http.Handler {
 	}
 	s := &server{Config: withDefaults(c), types: make(map[string]bool), started: time.Now().UTC().Truncate(time.Second)}
 	s.seal = newSeal(s.PageKey)
+	s.refusals, s.room = newRefusals(s.Config.Refusals), newRoom(s.AnswerBytes)
 	for _, t := range s.Types {
 		s.types[t] = true
 	}
@@ -136,6 +154,15 @@ func withDefaults(c Config) Config {
 	}
 	if c.RequestTime <= 0 {
 		c.RequestTime = time.Minute
+	}
+	if c.AnswerBytes <= 0 {
+		c.AnswerBytes = 256 << 20
+	}
+	if c.Stall <= 0 {
+		c.Stall = 30 * time.Second
+	}
+	if c.SendTime <= 0 {
+		c.SendTime = 5 * time.Minute
 	}
 	if c.Name == "" {
 		c.Name = "Tributary"

@@ -51,6 +51,11 @@ func appendRest(dst []byte, e *Event, part, parts int, subjects []Subject) []byt
 	}
 	dst = append(dst, `","commit":`...)
 	dst = strconv.AppendUint(dst, e.Commit, 10)
+	if e.Count > 0 {
+		dst = strconv.AppendUint(append(dst, `,"count":`...), e.Count, 10)
+		dst = e.First.UTC().AppendFormat(append(dst, `,"first":"`...), timeLayout)
+		dst = append(dst, '"')
+	}
 	if parts > 0 {
 		dst = append(dst, `,"part":`...)
 		dst = strconv.AppendUint(dst, uint64(part), 10)
@@ -138,6 +143,15 @@ func decodeEntry(b []byte) (Entry, error) {
 	}
 	c.want(`,"commit":`)
 	e.Commit = c.number()
+	if c.take(`,"count":`) {
+		if e.Count = c.number(); e.Count == 0 {
+			return e, errForm
+		}
+		c.want(`,"first":"`)
+		if e.First, err = time.Parse(timeLayout, c.text()); err != nil {
+			return e, errForm
+		}
+	}
 	if c.take(`,"part":`) {
 		e.Part = c.count()
 		c.want(`,"parts":`)

@@ -25,6 +25,9 @@ func FuzzDecodeEntry(f *testing.F) {
 		}
 		f.Add(e.AppendJSON(nil))
 	}
+	many := audit.Entry{Number: 9, Event: refusal("quota", 0)}
+	many.Folds, many.Count, many.First = false, 1234, noon
+	f.Add(many.AppendJSON(nil))
 	f.Add([]byte(`{"n":1,"time":"2026-03-01T12:00:00.000000Z","kind":"read","client":"","policy":"","outcome":"refused","reason":"","request":"","generation":"","commit":0,"subjects":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := audit.DecodeEntry(b)
@@ -57,6 +60,11 @@ func TestWhatIsRefused(t *testing.T) {
 	for name, change := range map[string]func(*audit.Event){
 		"no time":              func(e *audit.Event) { e.Time = time.Time{} },
 		"year":                 func(e *audit.Event) { e.Time = time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"folds, of an answer":  func(e *audit.Event) { e.Folds = true },
+		"folds, of a member":   func(e *audit.Event) { e.Folds, e.Outcome = true, audit.Refused },
+		"count of an answer":   func(e *audit.Event) { e.Count, e.First, e.Subjects = 2, noon, nil },
+		"count without a time": func(e *audit.Event) { e.Count, e.Outcome, e.Subjects = 2, audit.Refused, nil },
+		"time without a count": func(e *audit.Event) { e.First, e.Outcome, e.Subjects = noon, audit.Refused, nil },
 		"kind":                 func(e *audit.Event) { e.Kind = secret },
 		"outcome":              func(e *audit.Event) { e.Outcome = secret },
 		"client":               func(e *audit.Event) { e.Client = "smith john" },

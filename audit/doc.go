@@ -1,7 +1,8 @@
 // Package audit is the record of who was shown what: one entry for every answer
 // to a client, every match attempt and every delivery to a client's topic,
 // durable before the answer leaves. It holds ids, types and fixed words, and
-// nothing of what a resource says.
+// nothing of what a resource says. Of refusals that disclosed nothing, one entry
+// may tell of many.
 //
 // # The files
 //
@@ -23,7 +24,8 @@
 // # What holds
 //
 //   - A1: Append returns nil only when the entry is on disk, and after it a head
-//     that covers it. So no acknowledged entry can be cut off unseen.
+//     that covers it. So no acknowledged entry can be cut off unseen. What folds
+//     (Event.Folds) may be on disk a stretch later, in one entry with its count.
 //   - A2: A crash leaves at most entries behind the head. Open keeps those that
 //     are whole and in the chain, and sets aside the rest.
 //   - A3: After the first failed write or sync nothing is accepted any more.

@@ -18,6 +18,16 @@ type Event struct {
 	Commit     uint64
 	Generation string
 	Subjects   []Subject
+
+	// Folds says that the event disclosed nothing and that nothing was looked up for
+	// it: a refusal. Of many alike in a short time, one entry may tell; see Append.
+	// It is not written.
+	Folds bool
+
+	// Count and First are for an entry that stands for many alike: how many, and the
+	// time of the first of them. Time is then that of the last. Append sets them.
+	Count uint64
+	First time.Time
 }
 
 // Subject is one member's part in an event.
@@ -81,6 +91,10 @@ func (e *Event) check(id func(string) bool) error {
 		return refuse("Request", "a method, a path pattern and names of parameters")
 	case e.Generation != "" && !isName(e.Generation):
 		return refuse("Generation", "a store's generation")
+	case (e.Folds || e.Count > 0) && (e.Outcome == OK || len(e.Subjects) > 0):
+		return refuse("Outcome", "of a refusal that is about nobody")
+	case (e.Count > 0) == e.First.IsZero() || e.First.Year() < 1 || e.First.Year() > 9999:
+		return refuse("First", "a time beside a count")
 	}
 	n := 0
 	for i := range e.Subjects {

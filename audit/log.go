@@ -20,6 +20,12 @@ type Options struct {
 	// are keyed hashes have one form, and whatever else comes is a mistake that
 	// must not be written down. Nil: FHIR's rule alone.
 	ID func(string) bool
+	// Stretch is how long refusals alike are counted before one entry tells of
+	// them; a minute if it is 0.
+	Stretch time.Duration
+	// Refusals is how many of a client's in a stretch have entries of their own; 100
+	// if it is 0.
+	Refusals int
 
 	open func(path string, create bool) (file, error) // for tests that fail writes
 }
@@ -44,6 +50,8 @@ type Log struct {
 	tail    tail
 	head    atomic.Pointer[Mark] // acknowledged
 	stopped chan struct{}
+
+	folds folds
 
 	mu   sync.Mutex // guards what follows; nothing is awaited under it
 	next *batch
@@ -76,11 +84,28 @@ func newBatch() *batch { return &batch{done: make(chan struct{})} }
 // in the log. An event that holds anything but ids, types and fixed words is
 // refused with ErrRefused, and the log goes on; any other failure but ctx's is
 // final: from then on every Append fails with ErrStopped.
+//
+// Of events that fold (Event.Folds) a client's first 100 in a stretch are put into
+// the log like all others. Those behind them are counted, and Append returns nil
+// at once: when the stretch ends, and at Close, one entry for each kind and reason
+// is written that says how many they were. A process that is killed loses what the
+// stretch has counted, and no more.
 func (l *Log) Append(ctx context.Context, e Event) error {
 	if err := e.check(l.id); err != nil {
 		return err
 	}
-	entries := encode(&e)
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if e.Folds && l.fold(&e) {
+		return nil
+	}
+	return l.add(ctx, &e)
+}
+
+// add is Append for an event that was checked.
+func (l *Log) add(ctx context.Context, e *Event) error {
+	entries := encode(e)
 	l.mu.Lock()
 	if l.err != nil {
 		defer l.mu.Unlock()
@@ -258,9 +283,10 @@ func (l *Log) Err() error {
 	return l.err
 }
 
-// Close waits for what is being written, and then takes no more. Events that
-// nobody waits for any more are not written.
+// Close writes what was counted, waits for what is being written, and then takes
+// no more. Events that nobody waits for any more are not written.
 func (l *Log) Close() error {
+	l.lastFolds()
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
 	l.mu.Lock()

@@ -25,6 +25,12 @@ func Open(dir string, o Options) (*Log, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = defaultSegment
 	}
+	if o.Stretch <= 0 {
+		o.Stretch = defaultStretch
+	}
+	if o.Refusals <= 0 {
+		o.Refusals = defaultRefusals
+	}
 	if o.open == nil {
 		o.open = openFile
 	}
@@ -35,7 +41,8 @@ func Open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, options: o, lock: lock, turn: make(chan struct{}, 1), stopped: make(chan struct{}), next: newBatch()}
+	l := &Log{dir: dir, options: o, lock: lock, turn: make(chan struct{}, 1), stopped: make(chan struct{}), next: newBatch(),
+		folds: folds{stretch: o.Stretch, first: o.Refusals, clients: map[string]*folded{}}}
 	if err := l.recover(); err != nil {
 		_ = lock.Close()
 		return nil, err

@@ -85,6 +85,10 @@ type (
 		Description string     `json:"description,omitempty"`
 		Query       []byte     `json:"query,omitempty"` // base64
 	}
+	period struct {
+		Start string `json:"start"`
+		End   string `json:"end"`
+	}
 	meta struct {
 		Profile []string `json:"profile"`
 	}
@@ -99,6 +103,7 @@ type (
 		Type         coding   `json:"type"`
 		Subtype      []coding `json:"subtype"`
 		Action       string   `json:"action"`
+		Period       *period  `json:"period,omitempty"`
 		Recorded     string   `json:"recorded"`
 		Outcome      string   `json:"outcome"`
 		OutcomeDesc  string   `json:"outcomeDesc,omitempty"`
@@ -154,6 +159,10 @@ func (e Entry) resource(o Observer, s Subject) auditEvent {
 		r.Outcome = "4"
 	case Failed:
 		r.Outcome = "8"
+	}
+	if e.Count > 0 {
+		r.Period = &period{e.First.UTC().Format(timeLayout), r.Recorded}
+		r.OutcomeDesc = strings.TrimPrefix(fmt.Sprintf("%s, %d times", e.Reason, e.Count), ", ")
 	}
 	whole := k.profile != "Read" || len(s.Resources) == 1 // BALP: one resource for each read
 	if k.profile != "" && e.Outcome == OK && whole && !(k.asks && e.Request == "") {

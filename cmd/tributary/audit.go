@@ -367,6 +367,9 @@ func (t *auditTable) add(e audit.Entry) error {
 	if e.Reason != "" {
 		outcome += " (" + e.Reason + ")"
 	}
+	if e.Count > 0 {
+		outcome += fmt.Sprintf(", %d times since %s", e.Count, e.First.UTC().Format("15:04:05"))
+	}
 	_, err := fmt.Fprintf(t.table, "%d\t%s\t%s\t%s\t%s\t%.8s\t%s\t%s\n", e.Number, e.Time.UTC().Format("2006-01-02 15:04:05.000"),
 		orDash(e.Client), e.Kind, outcome, orDash(e.Policy), orDash(e.Request), shownIn(e))
 	if t.n%1000 == 0 { // columns are as wide as a thousand lines need, and memory is bounded

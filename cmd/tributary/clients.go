@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tributary-health/tributary/access"
 	"github.com/tributary-health/tributary/api"
+	"github.com/tributary-health/tributary/audit"
 	"github.com/tributary-health/tributary/kafka"
 	"github.com/tributary-health/tributary/projection"
 	"github.com/tributary-health/tributary/publish"
@@ -53,7 +55,8 @@ type clientStore struct {
 	store      *pebble.DB
 	projection *projection.Projection
 	topicName  string
-	topic      publishTopic // nil without a topic of its own
+	topic      publishTopic           // nil without a topic of its own
+	unsent     atomic.Pointer[string] // why its topic gets nothing more, if so
 }
 
 // ownStore says whether the client reads a store of its own. One that sees
@@ -245,6 +248,8 @@ func (p *pipeline) runClients(ctx context.Context) {
 		}
 		all.Go(func() {
 			if err := p.announceTo(ctx, own); err != nil {
+				why := err.Error()
+				own.unsent.Store(&why)
 				p.log.Error("client: its topic cannot be written", "client", own.client.ID, "topic", own.topicName, "error", err)
 			}
 		})
@@ -252,16 +257,23 @@ func (p *pipeline) runClients(ctx context.Context) {
 	all.Wait()
 }
 
-// announceTo carries the outbox of the client's store to its topic.
+// announceTo carries the outbox of the client's store to its topic. What the record
+// of disclosures does not take now it never will: that ends it, by name.
 func (p *pipeline) announceTo(ctx context.Context, own *clientStore) error {
-	return publish.New(publish.Config{
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err := publish.New(publish.Config{
 		Outbox: own.store, Topic: own.topic, Partitions: p.cfg.Partitions, Generation: own.store.Generation(),
 		Units:    int(p.cfg.Kafka.TransactionUnits),
-		Disclose: p.deliver(own),
+		Disclose: p.deliver(own, stop),
 		Hooks: publish.Hooks{Retry: func(err error, delay time.Duration) {
 			p.log.Warn("publish: trying again", "client", own.client.ID, "in", delay, "error", err)
 		}},
 	}).Run(ctx)
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, audit.ErrRefused) {
+		return cause
+	}
+	return err
 }
 
 // view gives the store that a caller reads.
@@ -305,7 +317,7 @@ func (p *pipeline) clientsReady(ctx context.Context) error {
 			continue
 		}
 		if err := own.projection.Wait(ctx, applied); err != nil && ctx.Err() != nil {
-			return fmt.Errorf("client %s: what it sees is not complete yet", own.client.ID)
+			return errors.New("what a client sees is not complete yet") // anybody may ask: which client is in the status
 		}
 	}
 	return nil

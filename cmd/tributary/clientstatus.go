@@ -19,6 +19,7 @@ type clientStatus struct {
 	Ready    bool   `json:"ready"`
 	Problem  string `json:"problem,omitempty"`
 	Topic    string `json:"topic,omitempty"`
+	Unsent   string `json:"topic_problem,omitempty"` // why the topic gets nothing more
 
 	Match *matchStatus `json:"match,omitempty"`
 }
@@ -45,6 +46,9 @@ func (p *pipeline) clientStatuses() []clientStatus {
 			}
 			if own.topic != nil {
 				s.Topic = own.topicName
+			}
+			if why := own.unsent.Load(); why != nil {
+				s.Unsent = *why
 			}
 		}
 		if q, ok := quotas[c.ID]; ok {
@@ -82,6 +86,9 @@ func (s clientStatus) line() string {
 		parts = append(parts, "NOT SERVED: "+s.Problem)
 	case !s.Ready:
 		parts = append(parts, "not ready")
+	}
+	if s.Unsent != "" {
+		parts = append(parts, "NOTHING IS SENT TO ITS TOPIC: "+s.Unsent)
 	}
 	return fmt.Sprintf("%-16s %s", s.ID, strings.Join(parts, "; "))
 }

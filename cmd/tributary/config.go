@@ -31,6 +31,9 @@ type Config struct {
 	// CacheMiB and MemTableMiB are the store's memory budget.
 	CacheMiB    int64 `yaml:"cache_mib"`
 	MemTableMiB int64 `yaml:"memtable_mib"`
+	// AnswerMiB bounds the answers that are held until their callers took them; 256
+	// unless told.
+	AnswerMiB int64 `yaml:"answer_mib,omitempty"`
 	// TLS is how the FHIR server is reached by TLS; plain HTTP unless told.
 	TLS ServerTLS `yaml:"tls"`
 	// Audit is the folder of the record of disclosures: in Data unless told.

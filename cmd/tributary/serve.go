@@ -35,7 +35,7 @@ func listen(addr, flagName string) (net.Listener, error) {
 func (p *pipeline) handler() http.Handler {
 	fhir := api.New(api.Config{
 		Clients: p.clients, Views: p.view, Audit: p.audit.Append, Match: p.match, BasePath: fhirBase, Types: p.types(),
-		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey,
+		Name: "Tributary", Version: version, Ready: p.ready, PageKey: p.pageKey, AnswerBytes: p.cfg.AnswerMiB << 20,
 		Failed: func(route string, err error) { p.log.Error("api", "route", route, "error", err) },
 		Observe: func(route string, status int, took time.Duration) {
 			p.observe.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
