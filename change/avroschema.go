@@ -40,10 +40,15 @@ type avroColumn struct {
 }
 
 type avroField struct {
-	Name   string      `json:"name"`
-	Type   any         `json:"type"`
-	Column *avroColumn `json:"tributary.column,omitempty"`
+	Name    string          `json:"name"`
+	Type    any             `json:"type"`
+	Default json.RawMessage `json:"default,omitempty"`
+	Column  *avroColumn     `json:"tributary.column,omitempty"`
 }
+
+// absent is the default of every column: a reader of a schema with one more column
+// can read what was written without it, as registries want it of a new version.
+var absent = json.RawMessage("null")
 
 type avroRecord struct {
 	Type      string      `json:"type"`
@@ -85,7 +90,7 @@ func (s *Schema) AvroSchema() string {
 			name = fmt.Sprintf("%s_%d", name, i)
 		}
 		taken[name] = true
-		value.Fields = append(value.Fields, avroField{name, avroTypes(c.Type),
+		value.Fields = append(value.Fields, avroField{name, avroTypes(c.Type), absent,
 			&avroColumn{c.Name, c.Type.String(), c.Native, c.Key, c.Nullable}})
 	}
 	source := avroRecord{Type: "record", Name: "Source", Fields: []avroField{

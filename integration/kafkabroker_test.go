@@ -28,10 +28,19 @@ type realKafka struct {
 
 const kafkaScript = "../scripts/kafka"
 
-// newKafka starts a broker; it ends with the test. prepare, if any, are called
-// with its folder before. Without Java the test is skipped, unless
+// needCluster skips the test unless it is asked for: it takes a minute or two, and
+// 200 MB the first time.
+func needCluster(t *testing.T) {
+	t.Helper()
+	if os.Getenv("TRIBUTARY_KAFKA") == "" {
+		t.Skip("NOT TESTED on three brokers or with a registry's server: make test-kafka does that")
+	}
+	needKafka(t)
+}
+
+// needKafka skips the test where what a real Kafka needs is missing, unless
 // TRIBUTARY_KAFKA says that it must run.
-func newKafka(t *testing.T, prepare ...func(dir string)) *realKafka {
+func needKafka(t *testing.T) {
 	t.Helper()
 	for _, tool := range []string{"java", "keytool", "mvn", "kcat"} {
 		if _, err := exec.LookPath(tool); err == nil {
@@ -42,6 +51,13 @@ func newKafka(t *testing.T, prepare ...func(dir string)) *realKafka {
 		}
 		t.Skipf("NOT TESTED on a real Kafka: %s is missing: scripts/setup installs it", tool)
 	}
+}
+
+// newKafka starts a broker; it ends with the test. prepare, if any, are called
+// with its folder before.
+func newKafka(t *testing.T, prepare ...func(dir string)) *realKafka {
+	t.Helper()
+	needKafka(t)
 	dir, err := os.MkdirTemp("", "tributary-kafka-")
 	if err != nil {
 		t.Fatal(err)

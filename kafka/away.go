@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -60,26 +61,48 @@ func connectHint(err error, encrypted bool) string {
 	return ""
 }
 
-// settling is how long a topic that was just made may be unknown to some broker.
+// settling is how long a topic that was just made may be unknown to some broker,
+// and how long brokers that start together may miss one another.
 const settling = 15 * time.Second
 
 // opening is the same for one that was seen by some broker.
 const opening = 2 * time.Second
 
+// unknownTries is how often a producer is told that it writes to a topic that is not
+// known before it gives up: a quarter of a minute or so. A broker that has just
+// started, or lags behind the others, may not have heard of the topic yet.
+const unknownTries = 30
+
+// passes reports whether err may pass by itself: a leader is being chosen, or the
+// broker that leads a partition cannot be reached or is no longer among those that
+// the others name. The client library gives up at once on a request that is bound
+// to such a broker.
+func passes(err error) bool {
+	if err == nil || refused(err) {
+		return false
+	}
+	var answer *kerr.Error
+	return errors.As(err, &answer) && answer.Retriable || Away(err) || kgo.IsRetryableBrokerErr(err) || gathering(err) ||
+		strings.Contains(err.Error(), "unknown broker") // the library's error for that has no name
+}
+
+// gathering reports whether err may be that of a broker that has not heard of
+// everything yet, or of a cluster of which not every broker is up yet.
+func gathering(err error) bool {
+	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.InvalidReplicationFactor)
+}
+
 // patiently calls fn again, after a pause, while it fails with what passes by
-// itself: a leader is being chosen, or the broker that leads a partition cannot be
-// reached, for which the client library gives up at once. A topic that is not
-// known is waited for only as long as fresh.
+// itself. What is more likely wrong, as a topic that is not known, is waited for
+// only as long as fresh.
 func patiently(ctx context.Context, fresh time.Duration, fn func() error) error {
 	began := time.Now()
 	for n := 0; ; n++ {
 		err := fn()
-		var answer *kerr.Error
-		passes := errors.As(err, &answer) && answer.Retriable || Away(err)
-		if !passes || ctx.Err() != nil {
+		if !passes(err) || ctx.Err() != nil {
 			return err
 		}
-		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Since(began) >= fresh {
+		if gathering(err) && time.Since(began) >= fresh {
 			return err
 		}
 		timer := time.NewTimer(backoff(n))

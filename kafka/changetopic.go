@@ -148,7 +148,7 @@ func (t *ChangeTopic) lastHeader(ctx context.Context, partition int32, key strin
 		return "", 0, failTopic(op, t.topic, partition, err)
 	}
 	defer func() { <-p.turn }()
-	ranges, err := listRanges(ctx, kadm.NewClient(t.client), t.topic)
+	ranges, err := listRanges(ctx, kadm.NewClient(t.client), opening, t.topic)
 	if err != nil {
 		return "", 0, err
 	}
@@ -180,7 +180,7 @@ var ErrUndecided = errors.New("a transaction is open in it, so its last record i
 func (t *ChangeTopic) decided(ctx context.Context, partition int32, end int64) error {
 	const op = "read the last change"
 	var written kadm.ListedOffset
-	err := patiently(ctx, 0, func() error {
+	err := patiently(ctx, opening, func() error {
 		listed, err := kadm.NewClient(t.client).ListEndOffsets(ctx, t.topic)
 		if err != nil {
 			return failTopic(op, t.topic, partition, err)

@@ -73,6 +73,7 @@ func (c Connection) options() ([]kgo.Opt, error) {
 		kgo.RetryBackoffFn(backoff),
 		kgo.RequestRetries(math.MaxInt32),
 		kgo.RetryTimeout(0),
+		kgo.UnknownTopicRetries(unknownTries),
 		// A partition that failed is tried again after the next metadata.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}

@@ -166,7 +166,7 @@ func (r *Reader) explain(ctx context.Context, fetches kgo.Fetches, err error) er
 		return err
 	}
 	tp := TopicPartition{failed[0].Topic, failed[0].Partition}
-	ranges, listErr := listRanges(ctx, kadm.NewClient(r.client), tp.Topic)
+	ranges, listErr := listRanges(ctx, kadm.NewClient(r.client), opening, tp.Topic)
 	if listErr != nil {
 		return errors.Join(err, listErr)
 	}

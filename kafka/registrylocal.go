@@ -172,7 +172,7 @@ func (l *LocalRegistry) propose(ctx context.Context, subject, schema string) err
 // read takes in what the topic holds beyond what was read. Only the opener and
 // the holder of writing call it.
 func (l *LocalRegistry) read(ctx context.Context) error {
-	ranges, err := listRanges(ctx, l.admin, l.topic)
+	ranges, err := listRanges(ctx, l.admin, opening, l.topic)
 	if err != nil {
 		return err
 	}

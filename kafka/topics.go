@@ -125,11 +125,13 @@ func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) er
 	if err != nil {
 		return fail(op, err)
 	}
+	made := 0
 	for _, s := range specs {
 		if t, ok := have[s.Name]; ok && !errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			continue
 		}
-		err := patiently(ctx, 0, func() error {
+		made++
+		err := patiently(ctx, settling, func() error {
 			resp, err := admin.CreateTopic(ctx, s.partitions(), s.replication(), s.configs(), s.Name)
 			return errors.Join(err, resp.Err)
 		})
@@ -142,6 +144,11 @@ func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) er
 	}
 	if err := checkPartitions(ctx, admin, op, settling, specs); err != nil {
 		return err
+	}
+	if made > 0 { // until each leader knows that it is one
+		if _, err := listRanges(ctx, admin, settling, names...); err != nil {
+			return err
+		}
 	}
 	return checkSettings(ctx, admin, specs)
 }
@@ -160,7 +167,7 @@ func createHint(err error) string {
 	case errors.Is(err, kerr.PolicyViolation):
 		return "the broker has a policy for topics; the embedded one keeps everything: leave the retention at 0"
 	case errors.Is(err, kerr.InvalidReplicationFactor):
-		return "there are fewer brokers than copies asked for"
+		return "fewer brokers are up than copies are asked for"
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return "allow this user to create topics, or create it for him: docs/kafka.md lists what each needs"
 	}
@@ -232,17 +239,17 @@ type Range struct{ Start, End int64 }
 func Ranges(ctx context.Context, conn Connection, topics ...string) (map[TopicPartition]Range, error) {
 	var ranges map[TopicPartition]Range
 	err := conn.admin(func(admin *kadm.Client) (err error) {
-		ranges, err = listRanges(ctx, admin, topics...)
+		ranges, err = listRanges(ctx, admin, opening, topics...)
 		return err
 	})
 	return ranges, err
 }
 
-func listRanges(ctx context.Context, admin *kadm.Client, topics ...string) (ranges map[TopicPartition]Range, err error) {
+func listRanges(ctx context.Context, admin *kadm.Client, fresh time.Duration, topics ...string) (ranges map[TopicPartition]Range, err error) {
 	if len(topics) == 0 {
 		return map[TopicPartition]Range{}, nil
 	}
-	err = patiently(ctx, 0, func() (err error) {
+	err = patiently(ctx, fresh, func() (err error) {
 		ranges, err = askRanges(ctx, admin, topics...)
 		return err
 	})

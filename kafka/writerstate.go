@@ -18,7 +18,7 @@ func (w *Writer) readState(ctx context.Context, admin *kadm.Client) error {
 	for _, t := range w.tables {
 		topics = append(topics, t.topic)
 	}
-	ranges, err := listRanges(ctx, admin, topics...)
+	ranges, err := listRanges(ctx, admin, opening, topics...)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (w *Writer) readEarlier(ctx context.Context) error {
 	if durable.IsZero() {
 		return nil // a snapshot comes first: nothing is gone on from
 	}
-	ranges, err := listRanges(ctx, kadm.NewClient(w.client), w.txTopic)
+	ranges, err := listRanges(ctx, kadm.NewClient(w.client), opening, w.txTopic)
 	if err != nil {
 		return err
 	}
