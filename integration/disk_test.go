@@ -19,7 +19,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=1600m"); err != nil {
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=2600m"); err != nil {
 		if err := os.Remove(data); err != nil { // no demo made it, so none would remove it
 			t.Error(err)
 		}

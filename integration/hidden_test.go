@@ -30,6 +30,7 @@ import (
 // that the CapabilityStatement tells of, and no record on its topic. Then
 // something changes that it may see: that, and that alone, shows.
 func TestHiddenOverTheWire(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	data := fewMembers(t)
 	d.start("--data", data)

@@ -62,6 +62,7 @@ func numbersDense(t *testing.T, all []change) {
 // comes back; the store is lost and built again; the process goes on over TLS
 // and a login.
 func TestKafka(t *testing.T) {
+	t.Parallel()
 	client := clientFiles{filepath.Join(t.TempDir(), "client.pem"), filepath.Join(t.TempDir(), "client.key")}
 	k := newKafka(t, func(dir string) { client.write(t, filepath.Join(dir, "client-ca.pem")) })
 	t.Run("logins", func(t *testing.T) { k.logins(t, client) })

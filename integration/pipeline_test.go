@@ -20,6 +20,7 @@ import (
 // Every sample row is accounted for, every profile is what SQL says, and the
 // change topic ends at what the API serves.
 func TestPipeline(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	d.start()
 	d.ready()

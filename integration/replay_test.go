@@ -72,6 +72,7 @@ func (d *demoRun) halt(t *testing.T) {
 // changes nothing; other mappings are shown as the difference they make; what is
 // killed is taken up again; and a lost store is built again.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	middle := d.lived(t, uint64(fromEnv("TRIBUTARY_COMMITS", 160)))
 	data := filepath.Join(d.work, "data")
