@@ -47,7 +47,7 @@ func parseSlot(slot []byte, key ed25519.PublicKey) (Mark, error) {
 	case err != nil || hex.EncodeToString(signature) != string(words[4]) || !bytes.HasPrefix(text, []byte(signed)):
 		return m, errors.New("not a head")
 	case !ed25519.Verify(key, []byte(signed), signature):
-		return m, errors.New("its signature is not of this key")
+		return m, errors.New("its signature is not of this key (audit.pub, or the one that was given)")
 	}
 	return m, nil
 }
