@@ -58,7 +58,7 @@ type hold struct {
 // take adds to what is held, waiting for a short while. Who holds nothing yet gets
 // what it asks for if nobody holds anything: no answer is too large by itself.
 func (h *hold) take(ctx context.Context, bytes int64) error {
-	refused, freed := h.try(bytes)
+	freed, refused := h.try(bytes)
 	if refused == nil {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (h *hold) take(ctx context.Context, bytes int64) error {
 	for refused != nil {
 		select {
 		case <-freed:
-			refused, freed = h.try(bytes)
+			freed, refused = h.try(bytes)
 		case <-timer.C:
 			return refused
 		case <-ctx.Done():
@@ -77,7 +77,7 @@ func (h *hold) take(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-func (h *hold) try(bytes int64) (refused error, freed chan struct{}) {
+func (h *hold) try(bytes int64) (freed chan struct{}, refused error) {
 	r := h.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +92,7 @@ func (h *hold) try(bytes int64) (refused error, freed chan struct{}) {
 		return nil, nil
 	}
 	r.waits = true
-	return refused, r.freed
+	return r.freed, refused
 }
 
 // add is called with the lock held.
