@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tributary-health/tributary/audit"
@@ -73,7 +74,11 @@ func TestRefusalsFold(t *testing.T) {
 func TestStretchEnds(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l := open(t, dir, audit.Options{Stretch: time.Second, Refusals: 20}) // in which 20 entries can be written
+	synctest.Test(t, func(t *testing.T) { stretchEnds(t, dir) }) // its clock stands while the disk is written
+}
+
+func stretchEnds(t *testing.T, dir string) {
+	l := open(t, dir, audit.Options{Stretch: time.Second, Refusals: 20})
 	await := func(number uint64) {
 		t.Helper()
 		for end := time.Now().Add(10 * time.Second); l.Head().Number < number; time.Sleep(time.Millisecond) {
