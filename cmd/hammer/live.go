@@ -130,7 +130,7 @@ func (h *hands) burst(ctx context.Context) error {
 	written := time.Since(began)
 	const applied, versions = "tributary_applied_rows_total", "tributary_versions_total"
 	var now map[string]float64
-	err = h.process.until(ctx, 30*time.Minute, 10*time.Millisecond, func() (bool, error) {
+	err = h.process.until(ctx, 30*time.Minute, 50*time.Millisecond, func() (bool, error) {
 		now, err = h.process.metrics(ctx)
 		return now[applied]-before[applied] >= float64(rows), err
 	})

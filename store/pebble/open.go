@@ -89,6 +89,7 @@ func Open(dir string, opts Options) (*DB, error) {
 	}
 	db.lock = lock
 	e := opts.engineOptions(db.fault)
+	defer e.Cache.Unref()
 	e.Lock = lock
 	if db.eng, err = engine.Open(dir, e); err != nil {
 		if strings.Contains(err.Error(), "comparer name") { // Pebble has no name for this error

@@ -83,7 +83,7 @@ func (o Options) engineOptions(fault *fault) *engine.Options {
 		FormatMajorVersion: engine.FormatNewest,
 		Comparer:           Order,
 		// Pebble takes the memtable's memory out of the cache.
-		CacheSize:                   o.CacheBytes + o.MemTableBytes,
+		Cache:                       newCache(o.CacheBytes + o.MemTableBytes),
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       8,

@@ -1,0 +1,1 @@
+// Lets newShardedCache of cache.go have no body.
