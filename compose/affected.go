@@ -20,17 +20,26 @@ type instance struct {
 type affected struct {
 	engine     *engine
 	members    map[string]*memberSet
-	references map[instance]struct{}
+	references map[instance]origin
 	everywhere map[int]struct{} // resources of which every instance is affected
 	instances  int
 	collapsed  bool
 }
 
+// origin tells how an instance was reached. It decides where its head is looked
+// for first, and nothing else.
+type origin byte
+
+const (
+	known origin = iota // its row was there before: so, most often, is its resource
+	novel               // its row is new
+)
+
 // memberSet is what of one member is affected.
 type memberSet struct {
 	whole     bool
 	deltas    int
-	instances map[instance]struct{}
+	instances map[instance]origin
 	newest    map[change.Table]*newestChange
 }
 
@@ -41,7 +50,7 @@ const (
 )
 
 func newAffected(e *engine) *affected {
-	return &affected{engine: e, members: make(map[string]*memberSet), references: make(map[instance]struct{}),
+	return &affected{engine: e, members: make(map[string]*memberSet), references: make(map[instance]origin),
 		everywhere: make(map[int]struct{})}
 }
 
@@ -49,7 +58,7 @@ func newAffected(e *engine) *affected {
 func (a *affected) member(m string) *memberSet {
 	s := a.members[m]
 	if s == nil {
-		s = &memberSet{instances: make(map[instance]struct{}), newest: make(map[change.Table]*newestChange)}
+		s = &memberSet{instances: make(map[instance]origin), newest: make(map[change.Table]*newestChange)}
 		s.whole = a.collapsed
 		a.members[m] = s
 	}
@@ -118,7 +127,11 @@ func (a *affected) follow(dp dep, d *delta, member string) error {
 		return nil
 	}
 	if dp.join < 0 {
-		a.put(instance{dp.resource, d.route, d.key}, member)
+		o := known
+		if !d.existed() {
+			o = novel
+		}
+		a.put(instance{dp.resource, d.route, d.key}, o, member)
 		return nil
 	}
 	join := &a.engine.plan.resources[dp.resource].joins[dp.join]
@@ -151,7 +164,7 @@ func (a *affected) toward(to dep, key, member string) error {
 	table := e.plan.resources[to.resource].from
 	p, ok, err := e.find(table, key, member)
 	if ok {
-		a.put(instance{to.resource, p.route, key}, member)
+		a.put(instance{to.resource, p.route, key}, known, member)
 	}
 	return err
 }
@@ -231,7 +244,7 @@ func (a *affected) backByLink(to dep, from change.Table, column, key string) err
 func (a *affected) reached(to dep, route, key, member string) error {
 	from := a.engine.plan.resources[to.resource].joins[to.join].From
 	if from < 0 {
-		a.put(instance{to.resource, route, key}, member)
+		a.put(instance{to.resource, route, key}, known, member)
 		return nil
 	}
 	return a.back(dep{to.resource, from}, key, member)
@@ -240,7 +253,7 @@ func (a *affected) reached(to dep, route, key, member string) error {
 // allOf affects every instance of the resource in the member's record. A row that
 // the mapping excludes has no resource, and gets none by other rows' changes.
 func (a *affected) allOf(resource int, member string) error {
-	return a.engine.eligible(resource, member, func(i instance) { a.put(i, member) })
+	return a.engine.eligible(resource, member, func(i instance) { a.put(i, known, member) })
 }
 
 // eligible calls fn for each instance of the resource in the member's record that
@@ -266,7 +279,7 @@ func (e *engine) eligible(resource int, member string, fn func(instance)) error 
 	return err
 }
 
-func (a *affected) put(i instance, member string) {
+func (a *affected) put(i instance, o origin, member string) {
 	set := a.references
 	if a.engine.plan.tables[a.engine.plan.resources[i.resource].from].Route.Kind != change.Reference {
 		s := a.member(member)
@@ -275,10 +288,10 @@ func (a *affected) put(i instance, member string) {
 		}
 		set = s.instances
 	}
-	if _, ok := set[i]; ok {
+	before, ok := set[i]
+	if set[i] = max(o, before); ok {
 		return
 	}
-	set[i] = struct{}{}
 	if a.instances++; a.instances > maxInstances && !a.collapsed {
 		a.collapsed = true
 		for m := range a.members {

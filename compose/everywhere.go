@@ -20,7 +20,7 @@ func (r *recomposer) shared(a *affected) error {
 			continue
 		}
 		err := r.e.state.rows(from, "", func(key string, _ []byte) bool {
-			a.references[instance{n, "", key}] = struct{}{}
+			a.references[instance{n, "", key}] = known
 			return true
 		})
 		if err != nil {
@@ -42,7 +42,7 @@ func (r *recomposer) everybody(resources map[int]struct{}) func(ctx context.Cont
 			of := make(map[string]*memberSet, len(chunk))
 			for _, m := range chunk {
 				if of[m] = sets[m]; of[m] == nil {
-					of[m] = &memberSet{instances: make(map[instance]struct{}), newest: make(map[change.Table]*newestChange)}
+					of[m] = &memberSet{instances: make(map[instance]origin), newest: make(map[change.Table]*newestChange)}
 				}
 				if err := r.e.addInstances(of[m], m, resources); err != nil {
 					return err
@@ -90,7 +90,7 @@ func (e *engine) addInstances(s *memberSet, m string, resources map[int]struct{}
 		return nil
 	}
 	for n := range resources {
-		if err := e.eligible(n, m, func(i instance) { s.instances[i] = struct{}{} }); err != nil {
+		if err := e.eligible(n, m, func(i instance) { s.instances[i] = known }); err != nil {
 			return err
 		}
 	}

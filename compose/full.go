@@ -288,7 +288,7 @@ func (w *Worker) retry(ctx context.Context) error {
 	for root := range w.w.parked {
 		if k, ok := w.plan.parkedRef(root); ok {
 			for _, i := range r.instancesOf(k) {
-				a.put(i, "")
+				a.put(i, known, "")
 			}
 			continue
 		}

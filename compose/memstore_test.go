@@ -175,6 +175,8 @@ func (s *memStore) Head(id fhir.ResourceID) (commit.Head, bool, error) {
 	return h, ok, s.call()
 }
 
+func (s *memStore) HeadOf(_ string, id fhir.ResourceID) (commit.Head, bool, error) { return s.Head(id) }
+
 func (im *image) head(id fhir.ResourceID) (commit.Head, bool) {
 	vs := im.versions[id]
 	if len(vs) == 0 {

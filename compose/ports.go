@@ -54,6 +54,9 @@ type Store interface {
 	// existed.
 	Head(id fhir.ResourceID) (head commit.Head, ok bool, err error)
 
+	// HeadOf is Head, and costs least if the resource is there and the member's.
+	HeadOf(member string, id fhir.ResourceID) (head commit.Head, ok bool, err error)
+
 	// Resources calls fn for the id of each resource of the member (empty:
 	// reference resources) that is not deleted.
 	Resources(member string, fn func(fhir.ResourceID) bool) error

@@ -128,7 +128,7 @@ func (e *engine) prepare(p *prepared) error {
 			return err
 		}
 		v.newest, v.dated = newestOf(p.newest), true
-		return v.whole(func(c composed) error { return p.batch.take(e, c, id) })
+		return v.whole(func(c composed) error { return p.batch.take(e, c, known, id) })
 	}
 	for i := range p.set.instances {
 		p.batch.order = append(p.batch.order, i)
@@ -139,7 +139,7 @@ func (e *engine) prepare(p *prepared) error {
 		if err != nil {
 			return err
 		}
-		if err := p.batch.take(e, c, id); err != nil {
+		if err := p.batch.take(e, c, p.set.instances[i], id); err != nil {
 			return err
 		}
 	}
@@ -185,7 +185,7 @@ func encode(typ string, content []byte, number uint64, updated time.Time) *encod
 
 // take compares one instance with what is stored, and encodes what is to be
 // written.
-func (b *batch) take(e *engine, c composed, member string) error {
+func (b *batch) take(e *engine, c composed, o origin, member string) error {
 	if r := &e.plan.resources[c.resource]; r.skipped != "" {
 		b.done = append(b.done, composed{instance: c.instance, skipped: c.skipped})
 	}
@@ -194,7 +194,11 @@ func (b *batch) take(e *engine, c composed, member string) error {
 		return nil
 	}
 	b.alive[c.id] = true
-	head, ok, err := e.state.head(c.id)
+	look := e.state.head
+	if o == known {
+		look = func(id fhir.ResourceID) (commit.Head, bool, error) { return e.state.headOf(member, id) }
+	}
+	head, ok, err := look(c.id)
 	if err != nil {
 		return err
 	}

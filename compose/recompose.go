@@ -54,7 +54,7 @@ func (r *recomposer) affected(ctx context.Context, a *affected) error {
 // finish writes the deletions.
 func (r *recomposer) finish(ctx context.Context) error {
 	for _, c := range r.gone {
-		head, ok, err := r.e.state.head(c.id)
+		head, ok, err := r.e.state.headOf(c.member, c.id)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (r *recomposer) addNewest(m string, s *memberSet) error {
 			return err
 		}
 		for _, row := range rows {
-			s.instances[instance{n, row.route, row.key}] = struct{}{}
+			s.instances[instance{n, row.route, row.key}] = known
 		}
 	}
 	return nil
@@ -150,7 +150,7 @@ func (b *batch) goneOf(e *engine, member string) error {
 }
 
 // references composes reference resources; each row is a root of its own.
-func (r *recomposer) references(ctx context.Context, set map[instance]struct{}) error {
+func (r *recomposer) references(ctx context.Context, set map[instance]origin) error {
 	byRow := make(map[refKey][]instance)
 	for i := range set {
 		k := refKey{r.e.plan.resources[i.resource].from, i.key}
@@ -180,7 +180,7 @@ func (r *recomposer) reference(ctx context.Context, k refKey, instances []instan
 	for _, i := range instances {
 		c, err := v.compose(i, mapping.Row{})
 		if err == nil {
-			err = b.take(r.e, c, "")
+			err = b.take(r.e, c, known, "")
 		}
 		if failed, err := r.failed(ctx, k.root(), err); failed || err != nil {
 			return err

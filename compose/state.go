@@ -18,6 +18,7 @@ type reader interface {
 	AllRows(table change.Table, afterRoute, afterKey string, fn func(route, key string, body []byte) bool) error
 	Routes(table change.Table, fn func(route string) bool) error
 	Head(id fhir.ResourceID) (head commit.Head, ok bool, err error)
+	HeadOf(member string, id fhir.ResourceID) (head commit.Head, ok bool, err error)
 	Resources(member string, fn func(fhir.ResourceID) bool) error
 }
 
@@ -174,6 +175,15 @@ func (s *state) allRoutes(table change.Table) ([]string, error) {
 
 // head returns the newest version's head.
 func (s *state) head(id fhir.ResourceID) (commit.Head, bool, error) {
+	return s.headBy(id, s.store.Head)
+}
+
+// headOf is head, of a resource that is likely there and the member's.
+func (s *state) headOf(member string, id fhir.ResourceID) (commit.Head, bool, error) {
+	return s.headBy(id, func(id fhir.ResourceID) (commit.Head, bool, error) { return s.store.HeadOf(member, id) })
+}
+
+func (s *state) headBy(id fhir.ResourceID, read func(fhir.ResourceID) (commit.Head, bool, error)) (commit.Head, bool, error) {
 	if h, ok := s.heads[id]; ok {
 		return h, true, nil
 	}
@@ -183,7 +193,7 @@ func (s *state) head(id fhir.ResourceID) (commit.Head, bool, error) {
 	if ok {
 		return h, h.Number > 0, nil
 	}
-	h, ok, err := s.store.Head(id)
+	h, ok, err := read(id)
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -239,7 +249,10 @@ func (nothing) Row(change.Table, string, string) ([]byte, error)           { ret
 func (nothing) Rows(change.Table, string, func(string, []byte) bool) error { return nil }
 func (nothing) Routes(change.Table, func(string) bool) error               { return nil }
 func (nothing) Head(fhir.ResourceID) (commit.Head, bool, error)            { return commit.Head{}, false, nil }
-func (nothing) Resources(string, func(fhir.ResourceID) bool) error         { return nil }
+func (nothing) HeadOf(string, fhir.ResourceID) (commit.Head, bool, error) {
+	return commit.Head{}, false, nil
+}
+func (nothing) Resources(string, func(fhir.ResourceID) bool) error { return nil }
 func (nothing) AllRows(change.Table, string, string, func(string, string, []byte) bool) error {
 	return nil
 }

@@ -39,6 +39,9 @@ type Store interface {
 	// committed; ok is false if it never existed.
 	Head(id fhir.ResourceID) (head commit.Head, ok bool, err error)
 
+	// HeadOf is Head, and costs least if the resource is there and the member's.
+	HeadOf(member string, id fhir.ResourceID) (head commit.Head, ok bool, err error)
+
 	// Stage writes pieces above the frontier: invisible, and gone after a
 	// restart, until a Commit moves the frontier over them.
 	Stage(ctx context.Context, b commit.Batch) error

@@ -53,7 +53,7 @@ func (p *Projection) head(v *commit.Version) (commit.Head, error) {
 	if v.Number == 1 {
 		return commit.Head{}, nil
 	}
-	return p.write.head(v.ResourceID)
+	return p.write.head(v.ResourceID, v.Member)
 }
 
 // mayKnow reports whether the member's record is shown. A Patient is of its own

@@ -49,11 +49,12 @@ func newWriter(cfg *Config, f commit.Frontier) writer {
 }
 
 // head returns the newest version's, written or waiting; the zero Head for none.
-func (w *writer) head(id fhir.ResourceID) (commit.Head, error) {
+// It is looked for at the member first.
+func (w *writer) head(id fhir.ResourceID, member string) (commit.Head, error) {
 	if h, ok := w.heads[id]; ok {
 		return h, nil
 	}
-	h, _, err := w.store.Head(id)
+	h, _, err := w.store.HeadOf(member, id)
 	return h, err
 }
 

@@ -130,7 +130,31 @@ func (db *DB) Head(id fhir.ResourceID) (head commit.Head, ok bool, err error) {
 		return head, false, fmt.Errorf("read head of %s: %w", id, err)
 	}
 	h, err := decodeHead(value)
-	head = commit.Head{Number: h.number, Hash: h.hash, Updated: h.updated, Deleted: h.deleted(), Member: string(h.member)}
+	head = h.newest()
+	if err = errors.Join(err, closer.Close()); err != nil {
+		return commit.Head{}, false, fmt.Errorf("read head of %s: %w", id, err)
+	}
+	return head, true, nil
+}
+
+// HeadOf is Head, looked for at the member first. What it finds there lies in one
+// block with what the next version of the resource replaces, and with more of what
+// a change of the member needs; the heads in C lie one by one.
+func (db *DB) HeadOf(member string, id fhir.ResourceID) (head commit.Head, ok bool, err error) {
+	kind, ok := db.names.Load().find(nameType, id.Type)
+	if !ok || db.fresh.Load().lacks(kind, id.ID) {
+		return head, false, nil
+	}
+	var room [128]byte
+	value, closer, err := db.eng.Get(bodyKey(room[:0], member, kind, id.ID))
+	if errors.Is(err, engine.ErrNotFound) {
+		return db.Head(id)
+	}
+	if err != nil {
+		return head, false, fmt.Errorf("read head of %s: %w", id, err)
+	}
+	v, err := decodeVersion(value)
+	head = v.newest()
 	if err = errors.Join(err, closer.Close()); err != nil {
 		return commit.Head{}, false, fmt.Errorf("read head of %s: %w", id, err)
 	}

@@ -78,6 +78,11 @@ func (h *head) equal(other *head) bool {
 
 func (h *head) deleted() bool { return h.flags&flagDeleted != 0 }
 
+// newest makes what composition gets of a head, which aliases nothing.
+func (h *head) newest() commit.Head {
+	return commit.Head{Number: h.number, Hash: h.hash, Updated: h.updated, Deleted: h.deleted(), Member: string(h.member)}
+}
+
 // version is a record of V or H: the head, and what it is the head of. Its slices
 // alias the record.
 type version struct {

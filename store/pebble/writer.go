@@ -219,21 +219,40 @@ type before struct {
 // supersede moves the current version, if there is one, to the history.
 func (w *writer) supersede(v *commit.Version, kind uint16) (old before, exists bool, err error) {
 	if n, ok := w.newest[v.ResourceID]; ok {
-		old = before{n.version.Number, n.version.Deleted, n.version.Member}
+		old, exists = before{n.version.Number, n.version.Deleted, n.version.Member}, true
 		w.value = appendVersion(w.value[:0], n.version, n.commit)
-	} else if old, exists, err = w.current(v.ResourceID, kind); err != nil {
+	} else if old, exists, err = w.expected(v, kind); err == nil && !exists {
+		old, exists, err = w.current(v.ResourceID, kind)
+	}
+	if err == nil && !exists && v.Number != w.db.first {
+		err = fmt.Errorf("there is no version before it, and the first is %d: %w", w.db.first, store.ErrOrder)
+	}
+	if err != nil || !exists {
 		return old, exists, err
-	} else if !exists {
-		if v.Number != w.db.first {
-			err = fmt.Errorf("there is no version before it, and the first is %d: %w", w.db.first, store.ErrOrder)
-		}
-		return old, false, err
 	}
 	if v.Number != old.number+1 {
 		return old, true, fmt.Errorf("the current version is %d: %w", old.number, store.ErrOrder)
 	}
 	w.key = historyKey(w.key[:0], kind, v.ID, old.number)
 	return old, true, w.set(w.key, w.value, true)
+}
+
+// expected reads the version that v most often replaces: the one before it, of the
+// same member. It leaves its record in w.value; ok is false if another is the
+// current one. It needs no head: only what lives is there, and once.
+func (w *writer) expected(v *commit.Version, kind uint16) (old before, ok bool, err error) {
+	if v.Number == w.db.first {
+		return old, false, nil
+	}
+	w.key = bodyKey(w.key[:0], v.Member, kind, v.ID)
+	if ok, err = w.load(); err != nil || !ok {
+		return old, false, err
+	}
+	content, err := decodeVersion(w.value)
+	if err != nil || content.number+1 != v.Number {
+		return old, false, err
+	}
+	return before{content.number, false, v.Member}, true, nil
 }
 
 // current reads the current version as the store has it, and leaves its record in

@@ -101,6 +101,12 @@ func compareHead(t testing.TB, s Store, m *model, id fhir.ResourceID) {
 		compareNewest(t, s, id, want)
 		equal(t, "Head "+id.String(), head, commit.Head{Number: want.Number, Hash: want.Hash, Updated: want.Updated, Deleted: want.Deleted, Member: want.Member})
 	}
+	for _, member := range append(slices.Clone(members), "", "nobody", want.Member) {
+		of, ok, err := s.HeadOf(member, id)
+		must(t, err)
+		equal(t, "HeadOf "+member+" ok of "+id.String(), ok, wantOK)
+		equal(t, "HeadOf "+member+" "+id.String(), of, head)
+	}
 }
 
 func compareNewest(t testing.TB, s Store, id fhir.ResourceID, want commit.Version) {

@@ -23,6 +23,7 @@ type Store interface {
 	AllRows(table change.Table, afterRoute, afterKey string, fn func(route, key string, body []byte) bool) error
 	Routes(table change.Table, fn func(route string) bool) error
 	Head(id fhir.ResourceID) (head commit.Head, ok bool, err error)
+	HeadOf(member string, id fhir.ResourceID) (head commit.Head, ok bool, err error)
 	Resources(member string, fn func(fhir.ResourceID) bool) error
 	Newest(id fhir.ResourceID) (v fhir.Version, ok bool, err error)
 	Living(resourceType, afterID string, fn func(fhir.Version) bool) error
