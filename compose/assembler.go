@@ -189,15 +189,19 @@ func (a *assembler) first(s *sourceLog) (*transaction, error) {
 }
 
 // Next returns what is to be applied next, or nil. Of several sources the one
-// whose transaction was committed first comes first. The caller MUST have
-// applied it before it calls Next again or asks for offsets, and give a
-// transaction back with drop.
-func (a *assembler) Next() (*ready, error) {
+// whose transaction was committed first comes first. If fits is not nil, only a
+// transaction that it says yes to is given out, and no snapshot. The caller MUST
+// apply what it gets in that order, and all of it before it adds a record or asks
+// for offsets, and give transactions back with drop.
+func (a *assembler) Next(fits func(*transaction) bool) (*ready, error) {
 	var best *transaction
 	var from *sourceLog
 	for _, name := range a.names {
 		s := a.sources[name]
 		if rec, ok := s.snap.finished(a.partitions, s.known); ok {
+			if fits != nil {
+				return nil, nil
+			}
 			return a.finish(s, rec)
 		}
 		t, err := a.first(s)
@@ -208,7 +212,7 @@ func (a *assembler) Next() (*ready, error) {
 			best, from = t, s
 		}
 	}
-	if best == nil {
+	if best == nil || fits != nil && !fits(best) {
 		return nil, nil
 	}
 	from.take(best)

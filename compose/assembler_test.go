@@ -71,7 +71,7 @@ func testAssembler(t testing.TB, budget int, f commit.Frontier) *assembler {
 // drain lists what comes out: "ordinal:sequences".
 func drain(a *assembler) (out []string, err error) {
 	for {
-		r, err := a.Next()
+		r, err := a.Next(nil)
 		if err != nil || r == nil {
 			return out, err
 		}
@@ -366,7 +366,7 @@ func TestSpill(t *testing.T) {
 		}
 		spilled = spilled || a.spool.live > 0
 	}
-	r, err := a.Next()
+	r, err := a.Next(nil)
 	if err != nil || r == nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,14 @@ type Config struct {
 	GroupTime     time.Duration
 	PieceVersions int
 
+	// PreparedBytes bounds the versions that are composed and not yet written, in
+	// bytes (8 MiB); those of one member may exceed it.
+	PreparedBytes int
+
+	// Readers is how many of a wave's transactions are read and composed side by
+	// side (four a processor): what no cache has mostly waits for the disk.
+	Readers int
+
 	// RetryEvery is how often parked roots are composed again (1 minute).
 	RetryEvery time.Duration
 
@@ -91,6 +99,8 @@ func (c *Config) defaults() {
 	setDefault(&c.GroupBytes, 16<<20)
 	setDefault(&c.GroupTime, 20*time.Millisecond)
 	setDefault(&c.PieceVersions, 2000)
+	setDefault(&c.PreparedBytes, 8<<20)
+	setDefault(&c.Readers, 4*workers())
 	setDefault(&c.RetryEvery, time.Minute)
 	if c.SpillDir == "" {
 		c.SpillDir = os.TempDir()
@@ -115,7 +125,7 @@ func (c *Config) Validate() error {
 	if len(c.Sources) == 0 {
 		errs = append(errs, errors.New("compose: config: no sources"))
 	}
-	if c.Partitions < 0 || c.ChangePartitions < 0 || c.MemoryBudget < 0 || c.GroupTxs < 0 || c.GroupBytes < 0 || c.PieceVersions < 0 {
+	if c.Partitions < 0 || c.ChangePartitions < 0 || c.MemoryBudget < 0 || c.GroupTxs < 0 || c.GroupBytes < 0 || c.PieceVersions < 0 || c.PreparedBytes < 0 || c.Readers < 0 {
 		errs = append(errs, errors.New("compose: config: a limit is negative"))
 	}
 	if with := c.Tokens != nil; with != (c.TokensID != "") || with != (len(c.TokenTypes) > 0) {

@@ -20,16 +20,14 @@ import (
 // changes rows; then they are written one after the other, in the order of their
 // keys. So what is written does not depend on how many prepare, nor on how many
 // are prepared before any is written: enough that nobody waits long for the last
-// of them, and not more than fits in preparedBytes.
+// of them, and not more than fits in Config.PreparedBytes.
 
-const (
-	preparedAtOnce = 64      // members for each that prepares
-	preparedBytes  = 8 << 20 // of versions; one member may exceed it
-)
+const preparedAtOnce = 64 // members for each that prepares
 
 // prepared is one member's part of a unit, composed and not yet written.
 type prepared struct {
 	member string // its key
+	part   int    // of a wave, that it is of
 	set    *memberSet
 	newest []newestDate // of a whole member: to be put
 	batch  *batch
@@ -45,7 +43,7 @@ func (r *recomposer) members(ctx context.Context, keys []string, sets map[string
 		}
 		keys = keys[len(chunk):]
 		for len(chunk) > 0 {
-			done := chunk[:r.prepare(chunk)]
+			done := chunk[:r.prepare(chunk, workers())]
 			for i := range done {
 				if err := ctx.Err(); err != nil {
 					return err
@@ -66,7 +64,7 @@ func (r *recomposer) members(ctx context.Context, keys []string, sets map[string
 func (r *recomposer) settle(keys []string, sets map[string]*memberSet) ([]prepared, error) {
 	var chunk []prepared
 	for _, m := range keys[:min(len(keys), preparedAtOnce*workers())] {
-		p := prepared{member: m, set: sets[m], batch: newBatch()}
+		p := prepared{member: m, set: sets[m], batch: r.e.newBatch()}
 		if _, parked := r.w.parked[m]; parked {
 			p.set.whole, p.batch.remake = true, true
 		}
@@ -94,12 +92,12 @@ func (r *recomposer) settleMember(m string, s *memberSet) error {
 // workers is how many members are prepared at once.
 func workers() int { return runtime.GOMAXPROCS(0) }
 
-// prepare prepares the first of the members and returns how many, one at least:
-// all, unless they have too many bytes.
-func (r *recomposer) prepare(chunk []prepared) int {
+// prepare prepares the first of the members, so many at once, and returns how
+// many it did, one at least: all, unless they have too many bytes.
+func (r *recomposer) prepare(chunk []prepared, workers int) int {
 	var taken, bytes atomic.Int64
 	work := func() {
-		for bytes.Load() < preparedBytes {
+		for bytes.Load() < int64(r.w.cfg.PreparedBytes) {
 			i := taken.Add(1) - 1
 			if i >= int64(len(chunk)) {
 				return
@@ -110,7 +108,7 @@ func (r *recomposer) prepare(chunk []prepared) int {
 		}
 	}
 	var others sync.WaitGroup
-	for range min(workers(), len(chunk)) - 1 {
+	for range min(workers, len(chunk)) - 1 {
 		others.Go(work)
 	}
 	work()
@@ -211,7 +209,7 @@ func (b *batch) take(e *engine, c composed, o origin, member string) error {
 	if d.tokens, err = e.tokens.of(c.id.Type, member, c.content); err != nil {
 		return err
 	}
-	d.encoded = encode(c.id.Type, c.content, head.Number+1, head.UpdatedAt(e.unit.Committed))
+	d.encoded = encode(c.id.Type, c.content, head.Number+1, head.UpdatedAt(b.committed))
 	b.drafts = append(b.drafts, d)
 	b.bytes += len(d.content) + len(d.encoded.body) + len(d.encoded.index)
 	return nil

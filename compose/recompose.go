@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tributary-health/tributary/change"
 	"github.com/tributary-health/tributary/commit"
@@ -71,17 +72,21 @@ func (r *recomposer) finish(ctx context.Context) error {
 
 // batch is one root's composition, before it is known whether all of it works.
 type batch struct {
-	drafts []*draft
-	bytes  int // of the drafts
-	gone   []candidate
-	done   []composed // without content, for counting
-	order  []instance
-	alive  map[fhir.ResourceID]bool
-	remake bool              // the tokens of what has not changed are missing
-	tokens []commit.TokenSet // of these
+	committed time.Time // of the unit
+	drafts    []*draft
+	bytes     int // of the drafts
+	gone      []candidate
+	done      []composed // without content, for counting
+	order     []instance
+	alive     map[fhir.ResourceID]bool
+	remake    bool              // the tokens of what has not changed are missing
+	tokens    []commit.TokenSet // of these
 }
 
-func newBatch() *batch { return &batch{alive: make(map[fhir.ResourceID]bool)} }
+// newBatch is for a root that is composed in the open unit.
+func (e *engine) newBatch() *batch {
+	return &batch{committed: e.unit.Committed, alive: make(map[fhir.ResourceID]bool)}
+}
 
 // keep writes a root's composition.
 func (r *recomposer) keep(ctx context.Context, b *batch) error {
@@ -176,7 +181,7 @@ func (r *recomposer) instancesOf(k refKey) (all []instance) {
 
 func (r *recomposer) reference(ctx context.Context, k refKey, instances []instance) error {
 	slices.SortFunc(instances, compareInstances)
-	v, b := r.e.view(""), newBatch()
+	v, b := r.e.view(""), r.e.newBatch()
 	for _, i := range instances {
 		c, err := v.compose(i, mapping.Row{})
 		if err == nil {

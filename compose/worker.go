@@ -279,16 +279,22 @@ func (w *Worker) take(ctx context.Context) error {
 // ready applies what the assembler has ready until the group is full.
 func (w *Worker) ready(ctx context.Context) error {
 	for !w.w.full() {
-		r, err := w.asm.Next()
-		if err != nil || r == nil {
+		g, err := w.gather()
+		if err != nil || g == nil {
 			return err
 		}
 		w.closeRows()
-		if r.snapshot != nil {
+		r := g.parts[0].ready
+		switch {
+		case r.snapshot != nil:
 			w.more = true // the first composition goes before what comes next
 			return w.snapshotDone(ctx, r)
+		case len(g.parts) == 1:
+			err = w.transaction(ctx, r)
+		default:
+			err = w.run(ctx, g)
 		}
-		if err := w.transaction(ctx, r); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -298,6 +304,26 @@ func (w *Worker) ready(ctx context.Context) error {
 
 // transaction applies one source transaction as one unit.
 func (w *Worker) transaction(ctx context.Context, r *ready) error {
+	a, err := w.applyRows(ctx, r)
+	if err != nil {
+		return err
+	}
+	if w.live() {
+		rc := &recomposer{w: w.w, e: w.engine}
+		if err := rc.affected(ctx, a); err != nil {
+			return fmt.Errorf("compose: source %s, transaction at %s: %w", r.source, r.transaction.at, err)
+		}
+	}
+	if err := w.asm.drop(r.transaction); err != nil {
+		return err
+	}
+	w.w.end(w.freshness())
+	return nil
+}
+
+// applyRows begins the transaction's unit, applies its rows and returns what
+// depends on them.
+func (w *Worker) applyRows(ctx context.Context, r *ready) (*affected, error) {
 	t := r.transaction
 	w.w.begin(r.source, t.any.Mark, t.any.Committed)
 	live := w.live()
@@ -315,20 +341,7 @@ func (w *Worker) transaction(ctx context.Context, r *ready) error {
 		}
 		return w.w.breathe(ctx)
 	})
-	if err != nil {
-		return err
-	}
-	if live {
-		rc := &recomposer{w: w.w, e: w.engine}
-		if err := rc.affected(ctx, a); err != nil {
-			return fmt.Errorf("compose: source %s, transaction at %s: %w", r.source, t.at, err)
-		}
-	}
-	if err := w.asm.drop(t); err != nil {
-		return err
-	}
-	w.w.end(w.freshness())
-	return nil
+	return a, err
 }
 
 // live reports whether transactions compose; if not, members that lose rows are

@@ -54,6 +54,9 @@ func TestAnyBatchingAndAnyCrash(t *testing.T) {
 			c.GroupBytes = []int{1, 5000, 0}[rnd.IntN(3)]
 			c.GroupTxs = []int{1, 3, 0}[rnd.IntN(3)]
 			c.PieceVersions = []int{1, 20, 0}[rnd.IntN(3)]
+			c.PreparedBytes = []int{1, 0}[rnd.IntN(2)]
+			c.Readers = []int{1, 0}[rnd.IntN(2)]
+			c.CacheBytes = []int{1, 0}[rnd.IntN(2)]
 		}
 		crashes := 30
 		w.drive(t, store, rnd, limits, func() int {

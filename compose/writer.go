@@ -31,6 +31,7 @@ type writer struct {
 	parked   map[string]commit.Parked
 	news     []commit.Parked // of the group, for the hook
 	dirty    bool            // there is something to commit
+	held     bool            // units wait that are not finished: nothing may be staged
 	recorded *commit.Info    // what a replay knows of the unit; nil otherwise
 }
 
@@ -58,6 +59,21 @@ func (w *writer) end(sources []change.Freshness) {
 	w.txs++
 }
 
+// pause lays the open unit aside, and resume goes on with it; no version of it may
+// have been written yet, or none of another since.
+func (w *writer) pause() *unit {
+	u := w.engine.unit
+	w.engine.unit, w.open = nil, false
+	return u
+}
+
+func (w *writer) resume(u *unit) {
+	if w.engine.unit != u {
+		w.count = 0
+	}
+	w.engine.unit, w.open = u, true
+}
+
 // full reports whether the group has reached its limits.
 func (w *writer) full() bool {
 	return w.staged || w.txs >= w.cfg.GroupTxs || w.txs > 0 && time.Since(w.begun) > w.cfg.GroupTime || w.engine.state.bytes >= w.cfg.GroupBytes
@@ -67,7 +83,7 @@ func (w *writer) full() bool {
 // be called while stored bodies are in use.
 func (w *writer) breathe(ctx context.Context) error {
 	u := w.engine.unit
-	if w.engine.state.bytes < w.cfg.GroupBytes && (u == nil || len(u.Versions) < w.cfg.PieceVersions) {
+	if w.held || w.engine.state.bytes < w.cfg.GroupBytes && (u == nil || len(u.Versions) < w.cfg.PieceVersions) {
 		return nil
 	}
 	return w.stage(ctx)
