@@ -141,7 +141,10 @@ func (o *oracle) step(from []any, step string) []any {
 			continue
 		}
 		if w := resolves.FindStringSubmatch(step); w != nil {
-			if ref, _ := m["reference"].(string); strings.Contains("/"+ref, "/"+w[1]+"/") {
+			ref, isAddress := m["reference"].(string)
+			typ, isTyped := m["type"].(string)
+			// Where there is no address, the type may be said beside it, or be open.
+			if strings.Contains("/"+ref, "/"+w[1]+"/") || !isAddress && (!isTyped || typ == w[1]) {
 				out = append(out, v)
 			}
 			continue

@@ -231,6 +231,9 @@ func ourName(typ, name string) string {
 	if chained, ok := ourChain(typ, name); ok {
 		return chained
 	}
+	if reversed, ok := ourReverse(name); ok {
+		return reversed
+	}
 	param, modifier, modified := strings.Cut(name, ":")
 	switch {
 	case param != "_id" && param != "_lastUpdated" && fhir.FindParam(typ, param) == nil:
@@ -260,4 +263,18 @@ func ourChain(typ, name string) (known string, ok bool) {
 		}
 	}
 	return reference + ".?", true
+}
+
+// ourReverse is the name of a _has parameter, if we know its reference:
+// _has:Observation:patient:code. Of what is behind that the rule is ourName's.
+func ourReverse(name string) (known string, ok bool) {
+	parts := strings.SplitN(name, ":", 4)
+	if len(parts) != 4 || parts[0] != "_has" {
+		return "", false
+	}
+	param := fhir.FindParam(parts[1], parts[2])
+	if param == nil || param.Kind != fhir.ReferenceParam {
+		return "", false
+	}
+	return strings.Join(parts[:3], ":") + ":" + ourName(parts[1], parts[3]), true
 }

@@ -27,14 +27,18 @@ type query struct {
 	typ      string
 	criteria []fhir.Criterion
 	chains   []chain
+	reverses []reverse
+	bodies   []bodyCondition
+	visible  func(resourceType string) bool // whether the caller may see such resources
 	includes []includeRule
 	sort     []sortBy
 	count    int
 	summary  bool   // count only
 	form     string // of what is sent: "", true, text or data
 	elements *fhir.Subset
-	total    string // "", none, estimate or accurate
-	used     []pair // the parameters that had an effect, as they were sent
+	total    string   // "", none, estimate or accurate
+	used     []pair   // the parameters that had an effect, as they were sent
+	told     []string // members of whom the answer tells without showing their records
 }
 
 type sortBy struct {
@@ -150,18 +154,32 @@ func (r *request) foundAnswer(view View, q *query, found *results, at page, self
 	return b.answer(), nil
 }
 
-// tell notes the members that the search asks for by name and of whose records
-// the answer holds nothing: that too tells something of them.
+// tell notes the members that the search asks for by name, or comes by, and of
+// whose records the answer holds nothing: that too tells something of them.
 func (q *query) tell(view View, shown *disclosure) error {
 	named := map[string]bool{}
-	for i := range q.criteria {
-		members, _ := q.criteria[i].Members()
-		if ids, ok := q.criteria[i].IDs(); ok && q.typ == "Patient" {
+	note := func(typ string, c fhir.Criterion) {
+		members, _ := c.Members()
+		if ids, ok := c.IDs(); ok && typ == "Patient" {
 			members = append(members, ids...)
 		}
 		for _, member := range members {
 			named[member] = true
 		}
+	}
+	for _, c := range q.criteria {
+		note(q.typ, c)
+	}
+	for _, c := range q.chains {
+		for typ, inner := range c.targets {
+			note(typ, inner)
+		}
+	}
+	for i := range q.reverses {
+		note(q.reverses[i].source, q.reverses[i].criterion)
+	}
+	for _, member := range q.told {
+		named[member] = true
 	}
 	for i := range shown.versions {
 		delete(named, shown.versions[i].member)

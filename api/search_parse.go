@@ -13,16 +13,19 @@ import (
 // error, unless the caller asks for leniency: a search that quietly leaves out a
 // filter finds too much. A known one that is wrong always is.
 func (r *request) parseSearch(typ string, pairs []pair) (*query, error) {
-	q := &query{typ: typ, count: defaultCount}
+	q := &query{typ: typ, count: defaultCount, visible: r.maySearch}
 	lenient := r.lenient()
 	base := r.base()
 	values := 0
 	for _, p := range pairs {
+		if p.value == "" && lenient {
+			continue
+		}
 		handled, err := q.control(p)
 		if !handled && err == nil {
 			var n int
 			if n, err = q.criterion(p, base); err == nil {
-				if values += n; values > maxValues || len(q.criteria)+len(q.chains) > maxCriteria {
+				if values += n; values > maxValues || q.conditions() > maxCriteria {
 					err = tooCostly(p.name, "the search has more than %d parameters or %d values", maxCriteria, maxValues)
 				}
 			}
@@ -51,11 +54,42 @@ func (q *query) criterion(p pair, base string) (values int, err error) {
 		q.chains = append(q.chains, chained)
 		return chained.values(), nil
 	}
+	back, ok, err := parseReverse(q.typ, p, base)
+	switch {
+	case err != nil:
+		return 0, err
+	case ok && len(q.reverses) == maxReverses:
+		return 0, tooCostly(p.name, "the search has more than %d _has", maxReverses)
+	case ok:
+		q.reverses = append(q.reverses, back)
+		return back.criterion.Values(), nil
+	}
+	body, ok, err := fhir.ParseBodyCriterion(q.typ, p.name, p.value)
+	switch {
+	case err != nil:
+		return 0, err
+	case ok:
+		if in, ok := body.InIndex(); ok {
+			q.criteria = append(q.criteria, in)
+		}
+		q.bodies = append(q.bodies, bodyCondition{p.name, body})
+		return body.Values(), nil
+	}
 	c, err := fhir.ParseCriterion(q.typ, p.name, p.value, base)
 	if err == nil {
 		q.criteria = append(q.criteria, c)
 	}
 	return c.Values(), err
+}
+
+// conditions is how many parameters say what to find.
+func (q *query) conditions() int {
+	return len(q.criteria) + len(q.chains) + len(q.reverses) + len(q.bodies)
+}
+
+// maySearch says whether the caller may know of resources of the type here.
+func (r *request) maySearch(resourceType string) bool {
+	return r.types[resourceType] && r.caller.MayRead(resourceType)
 }
 
 // settle checks what the parameters mean together.
@@ -101,7 +135,7 @@ func (q *query) control(p pair) (handled bool, err error) {
 	switch p.name {
 	case "_format", "_pretty":
 		return true, nil
-	case "_count", "_summary", "_total", "_sort", "_elements":
+	case "_count", "_summary", "_total", "_elements":
 		for _, before := range q.used {
 			if before.name == p.name {
 				return true, badParameter(p.name, "is given more than once")
@@ -149,22 +183,28 @@ func (q *query) setElements(value string) error {
 		return tooCostly("_elements", "has more than %d names", maxSubsetting)
 	}
 	var ok bool
-	if q.elements, ok = fhir.ElementsSubset(q.typ, names); !ok {
+	if q.elements, ok = fhir.ElementsSubset(q.typ, names); !ok || slices.Contains(names, "") {
+		q.elements = nil
 		return notSupported("_elements", "want names of elements at the root of %s, with commas between", q.typ)
 	}
 	return nil
 }
 
+// parseCount reads how many a page may have. Of a larger number a page has
+// maxCount, for R4 lets a page have less than was asked for.
 func parseCount(value string) (int, error) {
-	n, err := strconv.ParseUint(value, 10, 32)
-	if err != nil || n > maxCount {
-		return 0, badParameter("_count", "want a number from 0 to %d", maxCount)
+	n, err := strconv.ParseUint(value, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		n, err = maxCount, nil
 	}
-	return int(n), nil
+	if err != nil {
+		return 0, badParameter("_count", "want a number of entries, 0 or more")
+	}
+	return int(min(n, maxCount)), nil
 }
 
 func (q *query) addSort(value string) error {
-	var rules []sortBy
+	rules := q.sort
 	for rule := range strings.SplitSeq(value, ",") {
 		param, descending := strings.CutPrefix(rule, "-")
 		if _, ok := fhir.SortKey(nil, fhir.Version{ResourceID: fhir.ResourceID{Type: q.typ}}, param, descending); !ok {

@@ -44,6 +44,7 @@ func (c cursor) compare(d cursor) int {
 // whatever order they come in. It holds at most twice as many.
 type results struct {
 	query   *query
+	further further // looks at what satisfies the criteria
 	after   cursor
 	ordered bool // candidates come in the order of results
 	counted bool // total is the number of all matches
@@ -61,6 +62,9 @@ func (f *results) add(v fhir.Version) bool {
 		if !q.criteria[i].Match(v) {
 			return true
 		}
+	}
+	if !f.further.take(v) {
+		return f.further.failed == nil
 	}
 	f.total++
 	limit := q.count + 1
@@ -102,17 +106,23 @@ func (q *query) appendSortKey(key []byte, v fhir.Version) []byte {
 // of candidates that the criteria give: ids, members, postings, or all there is.
 func (q *query) run(ctx context.Context, view View, at page) (*results, error) {
 	there, err := q.follow(ctx, view)
+	if there && err == nil {
+		there, err = q.lookBack(ctx, view)
+	}
+	if there && err == nil {
+		err = q.needsNarrow()
+	}
 	if err != nil {
 		return nil, err
 	}
 	q.cheapFirst()
-	f := &results{query: q, after: at.after, ordered: len(q.sort) == 0}
+	f := &results{query: q, after: at.after, ordered: len(q.sort) == 0, further: further{ctx: ctx, view: view, query: q}}
 	if !there {
 		f.counted = true
 		return f, nil
 	}
 	f.counted = at.total == 0 && (q.summary || q.total == "accurate" || q.total == "estimate")
-	if err := q.candidates(ctx, view, at, f); err != nil {
+	if err := cmp.Or(q.candidates(ctx, view, at, f), f.further.failed); err != nil {
 		return nil, fmt.Errorf("api: search %s: %w", q.typ, err)
 	}
 	f.keep(q.count + 1)
@@ -148,6 +158,10 @@ func (q *query) candidates(ctx context.Context, view View, at page, f *results) 
 			f.counted = f.counted || cheap
 			return q.fromMembers(ctx, view, members, f)
 		}
+	}
+	if members, ok := q.records(); ok {
+		f.counted = f.counted || cheap
+		return q.fromMembers(ctx, view, members, f)
 	}
 	var ranges []fhir.PostingRange
 	for i := range q.criteria {

@@ -166,7 +166,79 @@ func (p *plan) parameter(typ, name, kind string, resources []known) {
 		default:
 			p.add(http.MethodPost, "/fhir/"+typ+"/_search", name+"="+value)
 		}
+		if kind == "token" || kind == "date" || kind == "string" || kind == "quantity" {
+			p.get("/fhir/Patient?_has:" + typ + ":patient:" + name + "=" + value + "&_summary=count")
+			p.get("/fhir/Patient?_has:" + typ + ":patient:" + name + "=" + value + "&_count=20")
+			p.get("/fhir/Patient?_id=" + someMember(resources) + "&_has:" + typ + ":patient:" + name + ":missing=true&_count=20")
+			p.get("/fhir/Practitioner?_has:" + typ + ":practitioner:" + name + "=" + value)
+			p.get("/fhir/Organization?_has:" + typ + ":payor:" + name + "=" + value)
+			p.get("/fhir/Encounter?patient=" + someMember(resources) + "&_has:" + typ + ":encounter:" + name + "=" + value)
+		}
 	}
+	ids := ""
+	for i, k := range resources {
+		if i < 200 {
+			ids += "," + k.id
+		}
+	}
+	if ids == "" {
+		return
+	}
+	for _, text := range texts(typ, name, resources) {
+		text = url.QueryEscape(text)
+		p.add(http.MethodPost, "/fhir/"+typ+"/_search", "_count=20&_id="+ids[1:]+"&"+name+":text="+text)
+		p.add(http.MethodPost, "/fhir/"+typ+"/_search", "_count=20&_id="+ids[1:]+"&"+name+":identifier="+text)
+	}
+}
+
+func someMember(resources []known) string {
+	for _, k := range resources {
+		for _, n := range []string{"subject", "patient", "beneficiary", "for"} {
+			if m, ok := k.body[n].(map[string]any); ok {
+				if r, ok := m["reference"].(string); ok {
+					return strings.TrimPrefix(r, "Patient/")
+				}
+			}
+		}
+	}
+	return "none"
+}
+
+// texts are up to 12 of the texts and identifiers at the parameter.
+func texts(typ, name string, resources []known) []string {
+	param := fhir.FindParam(typ, name)
+	if param == nil {
+		return nil
+	}
+	all := map[string]bool{}
+	var below func(v any)
+	below = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, i := range v {
+				below(i)
+			}
+		case map[string]any:
+			for n, i := range v {
+				if t, ok := i.(string); ok && (n == "text" || n == "display" || n == "value") {
+					all[t] = true
+				}
+				below(i)
+			}
+		}
+	}
+	for _, k := range resources {
+		for _, path := range param.Paths {
+			for _, v := range valueAt(k.body, strings.Split(path, ".")) {
+				below(v)
+			}
+		}
+	}
+	out := slices.Sorted(maps.Keys(all))
+	if len(out) > 12 {
+		out = out[:12]
+	}
+	return out
 }
 
 // parameterValues are some values that the parameter has in the resources.
