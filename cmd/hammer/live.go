@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,18 @@ func (l *lab) live(ctx context.Context) error {
 	if err := h.open(ctx); err != nil {
 		return err
 	}
-	if err := h.burst(ctx); err != nil {
+	if err := h.burst(ctx, "all members"); err != nil {
+		return err
+	}
+	settled := h.size.SettleSeconds
+	if err := h.settle(ctx); err != nil {
+		return err
+	}
+	h.size.SettleSeconds = settled // of the snapshot
+	if err := h.only(ctx, h.made.Members[:min(shared, len(h.made.Members))]); err != nil {
+		return err
+	}
+	if err := h.burst(ctx, "the same members"); err != nil {
 		return err
 	}
 	return h.fresh(ctx)
@@ -81,7 +93,7 @@ func (h *hands) open(ctx context.Context) (err error) {
 		}
 	}
 	for len(h.orders) < h.changes {
-		if err := h.someOrders(ctx, newKey(r)); err != nil {
+		if err := h.ordersBy(ctx, someOrders, newKey(r)); err != nil {
 			return err
 		}
 	}
@@ -90,8 +102,8 @@ func (h *hands) open(ctx context.Context) (err error) {
 	return nil
 }
 
-func (h *hands) someOrders(ctx context.Context, after string) error {
-	rows, err := h.my.QueryContext(ctx, someOrders, after)
+func (h *hands) ordersBy(ctx context.Context, query string, args ...any) error {
+	rows, err := h.my.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -106,6 +118,40 @@ func (h *hands) someOrders(ctx context.Context, after string) error {
 	return rows.Err()
 }
 
+// ofMembers and ordersOf have the rows of some members, in the order of their keys.
+const (
+	ofMembers = "SELECT id::text, patient::text FROM observations WHERE patient::text = ANY($1) AND encounter IS NOT NULL ORDER BY id"
+	ordersOf  = "SELECT id FROM medications WHERE patient IN (?) ORDER BY id"
+)
+
+// only has the next burst change rows of these members.
+func (h *hands) only(ctx context.Context, members []Member) error {
+	ids, args := make([]string, len(members)), make([]any, len(members))
+	for i := range members {
+		ids[i], args[i] = members[i].ID, members[i].ID
+	}
+	h.visits, h.orders = nil, nil
+	rows, err := h.pg.Query(ctx, ofMembers, ids)
+	if err != nil {
+		return err
+	}
+	if h.visits, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (v [2]string, err error) {
+		return v, row.Scan(&v[0], &v[1])
+	}); err != nil {
+		return err
+	}
+	if err := h.ordersBy(ctx, strings.Replace(ordersOf, "?", strings.Repeat("?,", len(args)-1)+"?", 1), args...); err != nil {
+		return err
+	}
+	if len(h.visits) == 0 || len(h.orders) == 0 {
+		return errors.New("the first members have nothing that could change")
+	}
+	r := dice(101)
+	r.Shuffle(len(h.visits), func(i, j int) { h.visits[i], h.visits[j] = h.visits[j], h.visits[i] })
+	r.Shuffle(len(h.orders), func(i, j int) { h.orders[i], h.orders[j] = h.orders[j], h.orders[i] })
+	return nil
+}
+
 func (h *hands) close() {
 	if h.pg != nil {
 		h.pg.Close()
@@ -117,7 +163,7 @@ func (h *hands) close() {
 
 // burst commits transactions at both sources side by side, two rows each, and
 // waits until every one is visible.
-func (h *hands) burst(ctx context.Context) error {
+func (h *hands) burst(ctx context.Context, among string) error {
 	before, err := h.process.metrics(ctx)
 	if err != nil {
 		return err
@@ -135,12 +181,14 @@ func (h *hands) burst(ctx context.Context) error {
 		return now[applied]-before[applied] >= float64(rows), err
 	})
 	took := time.Since(began)
-	s := h.size
-	s.LiveRows, s.LiveSeconds, s.SourceSeconds = rows, took.Seconds(), written.Seconds()
-	s.LiveRate, s.LiveVersions = float64(rows)/took.Seconds(), int(now[versions]-before[versions])
-	s.LiveCPU = 1e6 * (now[cpuSeconds] - before[cpuSeconds]) / float64(rows)
-	say("live: %d rows, %d versions in %.1f s (the sources took %.1f s), %.0f rows/s, %.0f us of CPU a row",
-		rows, s.LiveVersions, s.LiveSeconds, s.SourceSeconds, s.LiveRate, s.LiveCPU)
+	l := Live{
+		Among: among, Rows: rows, Versions: int(now[versions] - before[versions]),
+		Seconds: took.Seconds(), SourceSeconds: written.Seconds(), Rate: float64(rows) / took.Seconds(),
+		CPU: 1e6 * (now[cpuSeconds] - before[cpuSeconds]) / float64(rows),
+	}
+	h.size.Live = append(h.size.Live, l)
+	say("live, %s: %d rows, %d versions in %.1f s (the sources took %.1f s), %.0f rows/s, %.0f us of CPU a row",
+		among, l.Rows, l.Versions, l.Seconds, l.SourceSeconds, l.Rate, l.CPU)
 	return err
 }
 
@@ -154,7 +202,7 @@ func (h *hands) commitAll(ctx context.Context) (int, error) {
 	for w := range writers {
 		g.Go(func() error {
 			for i := w; i < h.changes; i += writers {
-				n, err := h.emr(ctx, h.visits[i], i)
+				n, err := h.emr(ctx, h.visits[i%len(h.visits)], i)
 				if err != nil {
 					return fmt.Errorf("EMR: %w", err)
 				}
@@ -164,7 +212,7 @@ func (h *hands) commitAll(ctx context.Context) (int, error) {
 		})
 		g.Go(func() error {
 			for i := w; i < h.changes; i += writers {
-				n, err := h.pharmacy(ctx, h.orders[i], i)
+				n, err := h.pharmacy(ctx, h.orders[i%len(h.orders)], i)
 				if err != nil {
 					return fmt.Errorf("pharmacy: %w", err)
 				}

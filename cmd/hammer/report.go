@@ -48,17 +48,31 @@ type Size struct {
 	SnapshotHeap    float64 `json:"snapshot_heap"`
 	StoreMiB        float64 `json:"store_mib"`
 	TopicMiB        float64 `json:"topic_mib"`
-	LiveRows        int     `json:"live_rows"`
-	LiveVersions    int     `json:"live_versions"`
-	LiveSeconds     float64 `json:"live_seconds"`
-	SourceSeconds   float64 `json:"source_seconds"`
-	LiveRate        float64 `json:"live_rows_per_second"`
-	LiveCPU         float64 `json:"live_cpu_us_per_row"`
+	Live            []Live  `json:"live"`
 	LiveRSS         float64 `json:"live_rss"`
 	PeakRSS         float64 `json:"peak_rss"`
 	FreshP50        float64 `json:"fresh_p50_ms"`
 	FreshP99        float64 `json:"fresh_p99_ms"`
 	Reads           []Read  `json:"reads"`
+}
+
+// Live is a burst of changes to rows of some members.
+type Live struct {
+	Among         string  `json:"among"`
+	Rows          int     `json:"rows"`
+	Versions      int     `json:"versions"`
+	Seconds       float64 `json:"seconds"`
+	SourceSeconds float64 `json:"source_seconds"`
+	Rate          float64 `json:"rows_per_second"`
+	CPU           float64 `json:"cpu_us_per_row"`
+}
+
+// live returns the i-th burst; a size that was measured without it has zeros.
+func (s *Size) live(i int) (l Live) {
+	if i < len(s.Live) {
+		l = s.Live[i]
+	}
+	return l
 }
 
 // Read is one kind of read.

@@ -20,22 +20,29 @@ func (r *Report) tables() string {
 		{"topics, MiB", false, func(s *Size) float64 { return s.TopicMiB }, "%.0f"},
 		{"topics, bytes a source row", true, func(s *Size) float64 { return s.TopicMiB * (1 << 20) / float64(s.Rows) }, "%.0f"},
 	})
-	r.table(&b, "snapshot and live changes", []item{
+	changes := []item{
 		{"snapshot until ready, s", false, func(s *Size) float64 { return s.SnapshotSeconds }, "%.1f"},
 		{"of that until composition began, s", false, func(s *Size) float64 { return s.RowStateSeconds }, "%.1f"},
 		{"snapshot, rows/s", true, func(s *Size) float64 { return s.SnapshotRate }, "%.0f"},
 		{"snapshot, CPU µs a row", true, func(s *Size) float64 { return 1e6 * s.SnapshotCPU / float64(s.Rows) }, "%.0f"},
 		{"from ready until everything is announced and the process idle, s", false, func(s *Size) float64 { return s.SettleSeconds }, "%.1f"},
-		{"live changes, rows/s until visible", true, func(s *Size) float64 { return s.LiveRate }, "%.0f"},
-		{"the sources' own time of it, s", false, func(s *Size) float64 { return s.SourceSeconds }, "%.1f"},
-		{"live changes, CPU µs a row", true, func(s *Size) float64 { return s.LiveCPU }, "%.0f"},
+	}
+	if len(r.Sizes) > 0 {
+		for i, l := range r.Sizes[0].Live {
+			changes = append(changes, item{"live changes, " + l.Among + ": rows/s until visible", true, func(s *Size) float64 { return s.live(i).Rate }, "%.0f"},
+				item{"live changes, " + l.Among + ": the sources' own time, s", false, func(s *Size) float64 { return s.live(i).SourceSeconds }, "%.1f"},
+				item{"live changes, " + l.Among + ": CPU µs a row", true, func(s *Size) float64 { return s.live(i).CPU }, "%.0f"})
+		}
+	}
+	changes = append(changes, []item{
 		{"one change, commit to visible, ms (p50)", true, func(s *Size) float64 { return s.FreshP50 }, "%.1f"},
 		{"one change, commit to visible, ms (p99)", true, func(s *Size) float64 { return s.FreshP99 }, "%.1f"},
 		{"resident before composition, most, MiB", true, func(s *Size) float64 { return s.RowsRSS }, "%.0f"},
 		{"resident when ready, MiB", true, func(s *Size) float64 { return s.SnapshotRSS }, "%.0f"},
 		{"resident, most until ready, MiB", true, func(s *Size) float64 { return s.SnapshotPeak }, "%.0f"},
 		{"resident after everything, MiB", true, func(s *Size) float64 { return s.LiveRSS }, "%.0f"},
-	})
+	}...)
+	r.table(&b, "snapshot and live changes", changes)
 	if len(r.Sizes) == 0 {
 		return b.String()
 	}
