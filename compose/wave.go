@@ -37,8 +37,9 @@ type part struct {
 }
 
 const (
-	maxWave     = 64 // transactions
-	maxWaveRows = 64 // of one transaction
+	maxWave      = 64       // transactions
+	maxWaveRows  = 64       // of one transaction
+	maxWaveBytes = 64 << 10 // of one transaction
 )
 
 // gather takes the next transactions, as many as make a wave; one that makes none
@@ -85,7 +86,7 @@ func (w *Worker) joins(g *wave, t *transaction) bool {
 // membersOf lists whose rows a small transaction changes; ok is false if it has
 // rows that are no member's, or many.
 func (w *Worker) membersOf(t *transaction) (members map[string]bool, ok bool) {
-	if t.got > maxWaveRows || t.spilled() {
+	if t.got > maxWaveRows || t.bytes > maxWaveBytes || t.spilled() {
 		return nil, false
 	}
 	members = make(map[string]bool)
