@@ -156,7 +156,7 @@ func (r *replayer) applied(ctx context.Context, info *commit.Info) error {
 	}
 	// Then too a transaction composed only if what was served moved with it.
 	w.extra.Composed = composedWith(info)
-	return w.transaction(ctx, done)
+	return w.transaction(ctx, done, nil)
 }
 
 func composedWith(info *commit.Info) bool {

@@ -21,8 +21,10 @@ import (
 //	W1  Each transaction is the unit that it would be if it came alone: what is
 //	    composed from a record depends on the record and on the rows that members
 //	    share, and in a wave nobody changes either under another.
-//	W2  Nothing of a wave is staged before its last unit is being written: the rows
-//	    of all of them lie over the store as long as one of them may be read.
+//	W2  The rows of all of them lie over the store as long as one of them may be
+//	    read. So nothing is staged while a unit before the last is being written,
+//	    but to park a member; and what is staged then, or behind a unit with which
+//	    the group is full, leaves the rows of the units after it over the store.
 type wave struct {
 	parts   []*part
 	members map[string]bool // of all parts
@@ -138,6 +140,9 @@ func (w *Worker) run(ctx context.Context, g *wave) error {
 			if err := w.endPart(ctx, g.parts[written]); err != nil {
 				return err
 			}
+			if err := w.breathe(ctx, g.parts[written+1:]); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -150,17 +155,65 @@ func (w *Worker) run(ctx context.Context, g *wave) error {
 			if err := upTo(done[i].part); err != nil {
 				return err
 			}
-			w.w.held = done[i].part < len(g.parts)-1
-			p := g.parts[done[i].part]
-			w.w.resume(p.unit)
-			if err := p.rc.write(ctx, &done[i]); err != nil {
-				return p.fault(err)
+			if err := w.writePart(ctx, g, &done[i]); err != nil {
+				return err
 			}
 		}
 		clear(done)
 		chunk = chunk[len(done):]
 	}
 	return upTo(len(g.parts))
+}
+
+// writePart writes what was prepared of one member into its transaction's unit.
+func (w *Worker) writePart(ctx context.Context, g *wave, d *prepared) error {
+	p, rest := g.parts[d.part], g.parts[d.part+1:]
+	w.w.held = len(rest) > 0
+	w.w.resume(p.unit)
+	if err := d.batch.renew(w.engine); err != nil {
+		return p.fault(err)
+	}
+	if err := p.rc.write(ctx, d); err != nil {
+		return p.fault(err)
+	}
+	if d.err != nil { // it parked, for which everything was staged
+		w.lay(rest)
+	}
+	return nil
+}
+
+// renew takes the heads as they are now: a part before may have taken a resource
+// out of the record that it was in, because its key was deleted there and comes
+// again in another.
+func (b *batch) renew(e *engine) (err error) {
+	for _, d := range b.drafts {
+		if d.head, d.existed, err = e.state.head(d.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// breathe stages what is written if it has grown too large for memory, and keeps
+// over the store what is not.
+func (w *Worker) breathe(ctx context.Context, rest []*part) error {
+	if len(rest) == 0 || w.engine.state.bytes < w.cfg.GroupBytes {
+		return nil
+	}
+	if err := w.w.stage(ctx); err != nil {
+		return err
+	}
+	w.lay(rest)
+	return nil
+}
+
+// lay lays the parts' rows over the store, which was given all that lay over it.
+func (w *Worker) lay(parts []*part) {
+	for _, p := range parts {
+		for _, r := range p.unit.Rows {
+			w.engine.state.put(r.Table, r.Route, r.Key, r.Body)
+		}
+	}
 }
 
 // applyPart applies the transaction's rows and returns what of whom is to be

@@ -290,7 +290,7 @@ func (w *Worker) ready(ctx context.Context) error {
 			w.more = true // the first composition goes before what comes next
 			return w.snapshotDone(ctx, r)
 		case len(g.parts) == 1:
-			err = w.transaction(ctx, r)
+			err = w.transaction(ctx, r, g.parts[0].sources)
 		default:
 			err = w.run(ctx, g)
 		}
@@ -302,8 +302,9 @@ func (w *Worker) ready(ctx context.Context) error {
 	return nil
 }
 
-// transaction applies one source transaction as one unit.
-func (w *Worker) transaction(ctx context.Context, r *ready) error {
+// transaction applies one source transaction as one unit. sources is how far each
+// is applied with it; nil: as far as they are when it ends.
+func (w *Worker) transaction(ctx context.Context, r *ready, sources []change.Freshness) error {
 	a, err := w.applyRows(ctx, r)
 	if err != nil {
 		return err
@@ -317,7 +318,10 @@ func (w *Worker) transaction(ctx context.Context, r *ready) error {
 	if err := w.asm.drop(r.transaction); err != nil {
 		return err
 	}
-	w.w.end(w.freshness())
+	if sources == nil {
+		sources = w.freshness()
+	}
+	w.w.end(sources)
 	return nil
 }
 
