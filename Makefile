@@ -44,10 +44,10 @@ fuzz: ## every fuzz target for T (default 30s)
 kill: ## the kill tests at their full length: fifty kill -9 of two, and ten of a replay
 	TRIBUTARY_KILLS=50 TRIBUTARY_REPLAY_KILLS=10 $(GO) test -count=1 -timeout 60m -run 'TestKill|TestReplay|TestRecord' -v ./integration
 
-test-kafka: ## the pipeline and kill tests on a real Kafka at their full length: fifty kills of process and broker, twelve on three brokers; a registry's server
+test-kafka: ## the pipeline and kill tests on a real Kafka at their full length: fifty kills of process and broker, twelve on three brokers, eight cuts between them; a registry's server
 	scripts/setup
 	scripts/setup-kafka
-	TRIBUTARY_KAFKA=1 TRIBUTARY_KAFKA_KILLS=50 TRIBUTARY_CLUSTER_KILLS=12 TRIBUTARY_AWAY=5 TRIBUTARY_AWAY_SECONDS=60 $(GO) test -count=1 -timeout 60m -run 'TestKafka' -v ./integration
+	TRIBUTARY_KAFKA=1 TRIBUTARY_KAFKA_KILLS=50 TRIBUTARY_CLUSTER_KILLS=12 TRIBUTARY_CLUSTER_CUTS=8 TRIBUTARY_AWAY=5 TRIBUTARY_AWAY_SECONDS=60 $(GO) test -count=1 -timeout 60m -run 'TestKafka' -v ./integration
 
 atomicity: ## the atomicity test at its full length: ten thousand transactions
 	TRIBUTARY_TRANSACTIONS=10000 $(GO) test -count=1 -timeout 60m -run TestAtomicity -v ./integration

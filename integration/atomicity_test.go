@@ -28,7 +28,8 @@ type swap struct {
 // moves a fill from one member to another, while readers poll: none ever sees
 // both or none.
 func TestAtomicity(t *testing.T) {
-	d := newDemo(t)
+	t.Parallel()
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	s := d.prepareSwap(t)

@@ -60,7 +60,7 @@ func TestCheckConfiguration(t *testing.T) {
 // and what breaks under it is mended by what the error says.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	t.Run("requests", d.badRequests)
@@ -84,8 +84,7 @@ func (d *demoRun) badRequests(t *testing.T) {
 		{"/Patient?birthdate=2020-13-40", 400, `"birthdate"`},
 		{"/MedicationRequest?date=2020-02-30", 400, `"date"`},
 		{"/Patient?_lastUpdated=gt20", 400, `"_lastUpdated"`},
-		{"/Patient?_count=1001", 400, `"_count"`},
-		{"/Patient?_count=99999999999999999999", 400, `"_count"`},
+		{"/Patient?_count=many", 400, `"_count"`},
 		{"/Patient?_count=-1", 400, `"_count"`},
 		{"/Patient?_include=Bogus", 400, `"_include"`},
 		{"/Patient?identifier=a|b|c", 400, `"identifier"`},
@@ -344,7 +343,7 @@ func (d *demoRun) recovers(t *testing.T, source string) {
 // a demo that is stopped while it loads goes on at the next start.
 func TestBadData(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := emptyDemo(t)
 	for _, c := range []struct {
 		what  string
 		spoil func(folder string) error

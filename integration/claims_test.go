@@ -15,7 +15,7 @@ import (
 // Every claim is served once, of the kind, with the lines and with the totals that SQL computes from its rows.
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	served := d.claimsServed(t)

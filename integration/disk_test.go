@@ -14,6 +14,7 @@ import (
 // and says so; when there is room again everything goes on, and nothing is
 // missing.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	data := filepath.Join(d.work, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,6 +41,12 @@ func run(m *testing.M) int {
 	build := exec.Command("go", "build", "-o", binary, "../cmd/tributary")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	preparedFolder = filepath.Join(dir, "prepared")
+	// The servers' own users must be able to enter.
+	if err := errors.Join(os.Mkdir(preparedFolder, 0o755), os.Chmod(dir, 0o755)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -79,9 +86,15 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// newDemo makes a demo in a folder of its own; its servers are removed when the
-// test ends.
+// newDemo makes a demo in a folder of its own, with servers that hold the sample;
+// they do not run yet, and are removed when the test ends.
 func newDemo(t *testing.T) *demoRun {
+	t.Helper()
+	return demoFrom(t, loaded)
+}
+
+// emptyDemo is newDemo in an empty folder: the first start makes servers and loads.
+func emptyDemo(t *testing.T) *demoRun {
 	t.Helper()
 	work := workFolder(t)
 	d := &demoRun{t: t, work: work, api: freeAddr(t), broker: freeAddr(t)}
@@ -122,12 +135,20 @@ func tail(s string, n int) string {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := unusedAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return addr
+}
+
+func unusedAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
 	defer l.Close()
-	return l.Addr().String()
+	return l.Addr().String(), nil
 }
 
 func (d *demoRun) printed() string {
@@ -141,7 +162,11 @@ func (d *demoRun) printed() string {
 func (d *demoRun) start(args ...string) {
 	d.t.Helper()
 	_ = os.Remove(filepath.Join(d.work, "demo.env"))
-	d.launch(append([]string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off", "--today=2026-11-21"}, args...)...)
+	d.launch(append(d.demoArgs(), args...)...)
+}
+
+func (d *demoRun) demoArgs() []string {
+	return []string{"demo", "--work", d.work, "--api", d.api, "--broker", d.broker, "--workload=off", "--today=2026-11-21"}
 }
 
 // launch runs the binary in the background.
@@ -198,14 +223,18 @@ func (d *demoRun) ready() {
 		} else {
 			return false
 		}
-		resp, err := http.Get("http://" + d.api + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return d.answersReady()
 	})
 	d.connect()
+}
+
+func (d *demoRun) answersReady() bool {
+	resp, err := http.Get("http://" + d.api + "/readyz")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 func (d *demoRun) connect() {

@@ -31,7 +31,7 @@ import (
 // something changes that it may see: that, and that alone, shows.
 func TestHiddenOverTheWire(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := emptyDemo(t)
 	data := fewMembers(t)
 	d.start("--data", data)
 	d.ready()

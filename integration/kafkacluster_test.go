@@ -22,9 +22,10 @@ import (
 // kafkaCluster is an Apache Kafka of three brokers, each with a copy of every
 // partition, of which two must hold a record before it is acknowledged.
 type kafkaCluster struct {
-	*realKafka // its addr names all three
-	ports      []string
-	admin      *kadm.Client
+	*realKafka  // its addr names all three
+	ports       []string
+	controllers string // their ports
+	admin       *kadm.Client
 }
 
 // newCluster makes a cluster whose brokers do not run yet; they end with the test.
@@ -40,8 +41,9 @@ func newCluster(t *testing.T) *kafkaCluster {
 	for _, p := range ports[:3] {
 		addrs = append(addrs, "127.0.0.1:"+p)
 	}
-	k := &kafkaCluster{ports: ports[:3], realKafka: &realKafka{t: t, dir: dir, addr: strings.Join(addrs, ","),
-		env: append(os.Environ(), "CONTROLLER_PORTS="+strings.Join(ports[3:], " "))}}
+	controllers := strings.Join(ports[3:], " ")
+	k := &kafkaCluster{ports: ports[:3], controllers: controllers, realKafka: &realKafka{t: t, dir: dir, addr: strings.Join(addrs, ","),
+		env: append(os.Environ(), "CONTROLLER_PORTS="+controllers)}}
 	t.Cleanup(func() {
 		for n := int32(1); n <= 3 && t.Failed(); n++ {
 			logged, _ := os.ReadFile(filepath.Join(k.folder(n), "broker.log"))

@@ -13,6 +13,7 @@ import (
 // the workload, and rows are deleted while it is down. Afterwards nothing is
 // missing, nothing is a ghost, and the topic holds every number once.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	d := newDemo(t)
 	kills := fromEnv("TRIBUTARY_KILLS", 5)
 	early := max(3, kills/4)

@@ -79,7 +79,7 @@ type reply struct {
 // them and a mapping that fails for who lives nowhere.
 func newMatchRun(t *testing.T) *matchRun {
 	t.Helper()
-	m := &matchRun{demoRun: newDemo(t), partners: map[string]*partner{}, attempts: map[attempt]int{}, hits: map[string]int{}, sent: map[string]bool{}}
+	m := &matchRun{demoRun: composedDemo(t), partners: map[string]*partner{}, attempts: map[attempt]int{}, hits: map[string]int{}, sent: map[string]bool{}}
 	m.start()
 	m.ready()
 	m.people, m.ids = m.membersAtSource(t), m.patientIDs(t)

@@ -32,7 +32,7 @@ body:
 // compared, and does not call that agreement.
 func TestParkedMember(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	d.kill()

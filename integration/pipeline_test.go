@@ -21,7 +21,7 @@ import (
 // change topic ends at what the API serves.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := emptyDemo(t)
 	d.start()
 	d.ready()
 	t.Run("rows", d.rowsAgree)

@@ -19,7 +19,8 @@ import (
 // of whose record, under which policy. The record verifies, also right after a
 // kill; what is done to a copy of it is found.
 func TestRecord(t *testing.T) {
-	d := newDemo(t)
+	t.Parallel()
+	d := composedDemo(t)
 	kills := fromEnv("TRIBUTARY_KILLS", 2)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("%d kills, seed %d", kills, seed)
@@ -95,7 +96,8 @@ func (d *demoRun) auditCommand(t *testing.T, args ...string) (exit int, output s
 // full: the clients get 503 and no content, the process ends and names the cause,
 // and nothing goes to the topic. With room again it goes on.
 func TestRecordFullDisk(t *testing.T) {
-	d := newDemo(t)
+	t.Parallel()
+	d := composedDemo(t)
 	folder := filepath.Join(d.work, "data", "audit")
 	d.start()
 	d.ready()

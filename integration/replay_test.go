@@ -73,7 +73,7 @@ func (d *demoRun) halt(t *testing.T) {
 // killed is taken up again; and a lost store is built again.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	middle := d.lived(t, uint64(fromEnv("TRIBUTARY_COMMITS", 160)))
 	data := filepath.Join(d.work, "data")
 
@@ -113,6 +113,10 @@ func TestReplay(t *testing.T) {
 // movedOn builds the store again while the present one is sound, and lets that
 // announce more: what was built is no base then, and is built anew.
 func (d *demoRun) movedOn(t *testing.T) {
+	d.start() // the workload may have been stopped before the last of it was announced
+	d.ready()
+	d.published(t)
+	d.halt(t)
 	d.wants(t, d.replay(t, 0, "--rebuild"), "announced nothing", "0 versions differ")
 	d.start()
 	d.ready()

@@ -11,7 +11,7 @@ import (
 // process stops at the first row after it, by name, and a new snapshot mends it.
 func TestRetypedColumnStops(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	config := filepath.Join(d.work, "tributary.yaml")

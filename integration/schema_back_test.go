@@ -11,7 +11,7 @@ import (
 // last written with counts, not what was seen last for the first time.
 func TestColumnRetypedBack(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	config := filepath.Join(d.work, "tributary.yaml")

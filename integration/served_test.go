@@ -16,7 +16,7 @@ import (
 // source's rows are asked by SQL.
 func TestServed(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	d.takeAway(t)

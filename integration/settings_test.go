@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/tributary-health/tributary/demo"
-	"github.com/tributary-health/tributary/testdata"
 )
 
 // A setting of a source under which something would be lost is refused before
@@ -70,7 +69,14 @@ type demoSources struct {
 
 func newSources(t *testing.T) *demoSources {
 	t.Helper()
+	from, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
 	work := workFolder(t)
+	if err := copyDemo(from, work); err != nil {
+		t.Fatal(err)
+	}
 	ctx := context.Background()
 	servers, err := demo.Start(ctx, demo.Options{Work: work})
 	t.Cleanup(func() {
@@ -80,9 +86,6 @@ func newSources(t *testing.T) *demoSources {
 		_ = os.RemoveAll(work)
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := demo.Load(ctx, servers, demo.LoadOptions{Data: testdata.Synthea()}); err != nil {
 		t.Fatal(err)
 	}
 	s := &demoSources{config: filepath.Join(work, "tributary.yaml")}

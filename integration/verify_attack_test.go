@@ -21,7 +21,7 @@ import (
 // store, and rows changed where the log does not see it.
 func TestVerifyAttacked(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	d.kill()

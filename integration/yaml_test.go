@@ -28,7 +28,7 @@ body:
 // before are not silently missing: the process asks for a new snapshot first.
 func TestTableByYAMLAlone(t *testing.T) {
 	t.Parallel()
-	d := newDemo(t)
+	d := composedDemo(t)
 	d.start()
 	d.ready()
 	patient := column(t, d.pg, "SELECT id::text FROM patients ORDER BY id LIMIT 1")[0]

@@ -105,12 +105,18 @@ func patiently(ctx context.Context, fresh time.Duration, fn func() error) error 
 		if gathering(err) && time.Since(began) >= fresh {
 			return err
 		}
-		timer := time.NewTimer(backoff(n))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause(ctx, backoff(n)); ctx.Err() != nil {
 			return errors.Join(ctx.Err(), err)
-		case <-timer.C:
 		}
+	}
+}
+
+// pause returns after the time, or when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

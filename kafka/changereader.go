@@ -14,6 +14,7 @@ import (
 type PartitionReader struct {
 	client  *kgo.Client
 	from    TopicPartition
+	feed    *feed
 	end     int64
 	fetched []*kgo.Record
 	done    bool
@@ -35,7 +36,9 @@ func OpenPartition(ctx context.Context, conn Connection, tp TopicPartition) (*Pa
 	}
 	r := &PartitionReader{from: tp, end: holds.End, done: holds.End == 0}
 	// The last record may be a control record, which must be seen to know the end.
-	r.client, err = conn.consumer(map[TopicPartition]int64{tp: 0}, kgo.KeepControlRecords(), kgo.FetchMaxBytes(1<<20), kgo.MaxConcurrentFetches(1))
+	due := map[TopicPartition]int64{tp: 0}
+	r.client, err = conn.consumer(due, kgo.KeepControlRecords(), kgo.FetchMaxBytes(1<<20), kgo.MaxConcurrentFetches(1))
+	r.feed = newFeed(r.client, due)
 	return r, err
 }
 
@@ -50,10 +53,13 @@ func (r *PartitionReader) Next(ctx context.Context) (*TailRecord, error) {
 				return nil, io.EOF
 			}
 			fetches := r.client.PollRecords(ctx, 500)
-			if err := pollError(ctx, fetches); err != nil {
+			if err := r.feed.failure(ctx, fetches); err != nil {
 				return nil, err
 			}
 			r.fetched = fetches.Records()
+			if n := len(r.fetched); n > 0 {
+				r.feed.due[r.from] = r.fetched[n-1].Offset + 1
+			}
 			continue
 		}
 		rec := r.fetched[0]

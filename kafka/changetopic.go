@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +147,7 @@ func (t *ChangeTopic) lastHeader(ctx context.Context, partition int32, key strin
 		return "", 0, failTopic(op, t.topic, partition, err)
 	}
 	defer func() { <-p.turn }()
-	ranges, err := listRanges(ctx, kadm.NewClient(t.client), opening, t.topic)
+	ranges, err := listRanges(ctx, t.client, opening, t.topic)
 	if err != nil {
 		return "", 0, err
 	}
@@ -179,22 +178,29 @@ var ErrUndecided = errors.New("a transaction is open in it, so its last record i
 // decided wants that the partition holds nothing behind its last decided record.
 func (t *ChangeTopic) decided(ctx context.Context, partition int32, end int64) error {
 	const op = "read the last change"
-	var written kadm.ListedOffset
+	var written listed
 	err := patiently(ctx, opening, func() error {
-		listed, err := kadm.NewClient(t.client).ListEndOffsets(ctx, t.topic)
+		led, err := leaderships(ctx, t.client, []string{t.topic})
+		if err != nil {
+			return err
+		}
+		ends, err := listOffsets(ctx, t.client, led, writtenEnd)
 		if err != nil {
 			return failTopic(op, t.topic, partition, err)
 		}
 		var ok bool
-		if written, ok = listed.Lookup(t.topic, partition); !ok || written.Err != nil {
-			return failTopic(op, t.topic, partition, cmp.Or(written.Err, error(kerr.UnknownTopicOrPartition)))
+		if written, ok = ends[TopicPartition{t.topic, partition}]; !ok {
+			written.err = kerr.UnknownTopicOrPartition
+		}
+		if written.err != nil {
+			return failTopic(op, t.topic, partition, written.err)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if written.Offset > end {
+	if written.offset > end {
 		return failTopic(op, t.topic, partition, ErrUndecided)
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -76,6 +75,9 @@ func (c Connection) options() ([]kgo.Opt, error) {
 		kgo.UnknownTopicRetries(unknownTries),
 		// A partition that failed is tried again after the next metadata.
 		kgo.MetadataMinAge(250 * time.Millisecond),
+		// A leader that is cut off from the other brokers answers fetches as
+		// before, with nothing: only metadata tells that there is another.
+		kgo.MetadataMaxAge(5 * time.Second),
 	}
 	var conf *tls.Config
 	if c.TLS != nil {
@@ -167,14 +169,14 @@ func (c Connection) client(more ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
-// admin runs fn with an administrative client that is closed afterwards.
-func (c Connection) admin(fn func(*kadm.Client) error) error {
+// with runs fn with a client that is closed afterwards.
+func (c Connection) with(fn func(*kgo.Client) error) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return fn(kadm.NewClient(client))
+	return fn(client)
 }
 
 // Ping returns nil when one of the brokers answers. It asks each once.

@@ -12,7 +12,7 @@ import (
 // known already.
 func (t *ChangeTopic) AskForTest(ctx context.Context) (offsets, settings func() error) {
 	admin := kadm.NewClient(t.client)
-	return func() error { _, err := listRanges(ctx, admin, opening, t.topic); return err },
+	return func() error { _, err := listRanges(ctx, t.client, opening, t.topic); return err },
 		func() error { _, err := topicSettings(ctx, admin, opening, []string{t.topic}); return err }
 }
 

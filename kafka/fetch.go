@@ -48,9 +48,13 @@ func (c Connection) fetchRanges(ctx context.Context, ranges map[TopicPartition]R
 		return err
 	}
 	defer client.Close()
+	due := newFeed(client, from)
 	for len(from) > 0 {
-		fetches := client.PollFetches(ctx)
-		if err := pollError(ctx, fetches); err != nil {
+		fetches, ok := pollSoon(ctx, client)
+		if !ok {
+			continue
+		}
+		if err := due.failure(ctx, fetches); err != nil {
 			return err
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
@@ -62,7 +66,7 @@ func (c Connection) fetchRanges(ctx context.Context, ranges map[TopicPartition]R
 					return err
 				}
 			}
-			if rec.Offset+1 >= end {
+			if from[tp] = rec.Offset + 1; from[tp] >= end {
 				delete(from, tp)
 			}
 		}
@@ -70,25 +74,93 @@ func (c Connection) fetchRanges(ctx context.Context, ranges map[TopicPartition]R
 	return nil
 }
 
-// pollError returns the first error among the fetches.
-func pollError(ctx context.Context, fetches kgo.Fetches) error {
+// pollSoon polls a client for records that are there. When it gets none, one that
+// leads no longer may be asked: the client looks for another.
+func pollSoon(ctx context.Context, client *kgo.Client) (fetches kgo.Fetches, ok bool) {
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	fetches = client.PollFetches(soon)
+	if errors.Is(fetches.Err0(), context.DeadlineExceeded) && ctx.Err() == nil {
+		client.ForceMetadataRefresh()
+		return nil, false
+	}
+	return fetches, true
+}
+
+// feed is what a client fetches: the next offset of each partition.
+type feed struct {
+	client  *kgo.Client
+	due     map[TopicPartition]int64
+	strayed map[TopicPartition]stray
+}
+
+// stray is an offset that a broker finds out of range and the leader's log holds,
+// and since when.
+type stray struct {
+	offset int64
+	since  time.Time
+}
+
+// strayTime is how long that may last: a client that looks for the leader finds it
+// sooner.
+const strayTime = 10 * time.Second
+
+func newFeed(client *kgo.Client, due map[TopicPartition]int64) *feed {
+	return &feed{client: client, due: due, strayed: make(map[TopicPartition]stray)}
+}
+
+// failure returns the first error among the fetches that waiting does not mend. A
+// broker that another took the place of finds an offset out of range that the new
+// leader's log holds; after a pause the fetches go on, to the new one as soon as
+// the client has heard of it.
+func (f *feed) failure(ctx context.Context, fetches kgo.Fetches) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	failed := fetches.Errors()
-	if len(failed) == 0 {
-		return nil
+	for _, e := range failed {
+		tp := TopicPartition{e.Topic, e.Partition}
+		err := failTopic("read", e.Topic, e.Partition, fetchCause(e.Err))
+		if e.Topic == "" { // not a partition's
+			return err
+		}
+		offset, wanted := f.due[tp]
+		if !wanted { // everything of it was read
+			continue
+		}
+		ranges, listErr := listRanges(ctx, f.client, opening, e.Topic)
+		if listErr != nil {
+			return errors.Join(err, listErr)
+		}
+		if holds := ranges[tp]; offset < holds.Start || offset > holds.End {
+			return outOfRange(tp, offset, holds)
+		}
+		if !errors.Is(e.Err, kerr.OffsetOutOfRange) || f.strays(tp) > strayTime {
+			return err
+		}
 	}
-	e := failed[0]
-	err := e.Err
-	var loss *kgo.ErrDataLoss
-	switch {
-	case errors.Is(err, kerr.OffsetOutOfRange):
-		err = fmt.Errorf("%w: the log does not hold the offset that is due", err)
-	case errors.As(err, &loss):
-		err = fmt.Errorf("the log lost records: %w", err)
+	if len(failed) > 0 {
+		f.client.ForceMetadataRefresh()
+		pause(ctx, backoff(0))
 	}
-	return failTopic("read", e.Topic, e.Partition, err)
+	return nil
+}
+
+// strays says how long the offset that is due has been found out of range.
+func (f *feed) strays(tp TopicPartition) time.Duration {
+	s, ok := f.strayed[tp]
+	if !ok || s.offset != f.due[tp] {
+		s = stray{f.due[tp], time.Now()}
+		f.strayed[tp] = s
+	}
+	return time.Since(s.since)
+}
+
+func fetchCause(err error) error {
+	if loss := (*kgo.ErrDataLoss)(nil); errors.As(err, &loss) {
+		return fmt.Errorf("the log lost records: %w", err)
+	}
+	return err
 }
 
 // lastRecords calls fn with records of the partition from its end backwards,

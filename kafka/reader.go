@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tributary-health/tributary/change"
@@ -55,6 +54,7 @@ type Record struct {
 // in order. One goroutine polls it.
 type Reader struct {
 	client  *kgo.Client
+	feed    *feed
 	conn    Connection
 	decoder *decoder
 	records int
@@ -93,6 +93,7 @@ func OpenReader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.feed = newFeed(r.client, r.next)
 	return r, nil
 }
 
@@ -139,10 +140,9 @@ func (r *Reader) Poll(ctx context.Context) ([]Record, error) {
 	}
 	for {
 		fetches := r.client.PollRecords(ctx, r.records)
-		if err := pollError(ctx, fetches); err != nil {
+		if err := r.feed.failure(ctx, fetches); err != nil {
 			if ctx.Err() == nil {
-				r.err = r.explain(ctx, fetches, err)
-				err = r.err
+				r.err = err
 			}
 			return nil, err
 		}
@@ -157,23 +157,6 @@ func (r *Reader) Poll(ctx context.Context) ([]Record, error) {
 		}
 		return out, nil
 	}
-}
-
-// explain says which offset was due where, and what the log holds.
-func (r *Reader) explain(ctx context.Context, fetches kgo.Fetches, err error) error {
-	failed := fetches.Errors()
-	if len(failed) == 0 {
-		return err
-	}
-	tp := TopicPartition{failed[0].Topic, failed[0].Partition}
-	ranges, listErr := listRanges(ctx, kadm.NewClient(r.client), opening, tp.Topic)
-	if listErr != nil {
-		return errors.Join(err, listErr)
-	}
-	if due, holds := r.next[tp], ranges[tp]; due < holds.Start || due > holds.End {
-		return outOfRange(tp, due, holds)
-	}
-	return err
 }
 
 // pieceSize is how many records a worker decodes before it takes more.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -22,7 +21,6 @@ type LocalRegistry struct {
 	topic    string
 	conn     Connection
 	producer *kgo.Client
-	admin    *kadm.Client
 
 	writing sync.Mutex // held while a schema is registered; taken before mu
 
@@ -76,7 +74,7 @@ func OpenRegistryTopic(ctx context.Context, conn Connection, spec TopicSpec) (*L
 		return nil, err
 	}
 	l := &LocalRegistry{
-		topic: spec.Name, conn: conn, producer: producer, admin: kadm.NewClient(producer),
+		topic: spec.Name, conn: conn, producer: producer,
 		schemas: make(map[uint32]string), ids: make(map[string]uint32),
 		subjects: make(map[string][]schemaVersion), known: make(map[string]map[string]uint32),
 	}
@@ -172,7 +170,7 @@ func (l *LocalRegistry) propose(ctx context.Context, subject, schema string) err
 // read takes in what the topic holds beyond what was read. Only the opener and
 // the holder of writing call it.
 func (l *LocalRegistry) read(ctx context.Context) error {
-	ranges, err := listRanges(ctx, l.admin, opening, l.topic)
+	ranges, err := listRanges(ctx, l.producer, opening, l.topic)
 	if err != nil {
 		return err
 	}

@@ -57,13 +57,15 @@ func Tail(ctx context.Context, conn Connection, topic string, from From, fn func
 		return err
 	}
 	defer client.Close()
+	due := newFeed(client, begin)
 	for {
 		fetches := client.PollFetches(ctx)
-		if err := pollError(ctx, fetches); err != nil {
+		if err := due.failure(ctx, fetches); err != nil {
 			return err
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			rec := it.Next()
+			begin[TopicPartition{rec.Topic, rec.Partition}] = rec.Offset + 1
 			out := TailRecord{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset,
 				Timestamp: rec.Timestamp, Key: rec.Key, Value: rec.Value}
 			for _, h := range rec.Headers {

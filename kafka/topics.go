@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tributary-health/tributary/change"
 )
@@ -104,11 +105,12 @@ func SourceTopics(source string, tables []change.Table, partitions int32) []Topi
 // It changes no setting of a topic that exists. All problems are reported at
 // once, each with the command that mends it.
 func EnsureTopics(ctx context.Context, conn Connection, specs []TopicSpec) error {
-	return conn.admin(func(admin *kadm.Client) error { return ensureTopics(ctx, admin, specs) })
+	return conn.with(func(client *kgo.Client) error { return ensureTopics(ctx, client, specs) })
 }
 
-func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) error {
+func ensureTopics(ctx context.Context, client *kgo.Client, specs []TopicSpec) error {
 	const op = "create topics"
+	admin := kadm.NewClient(client)
 	var problems []error
 	names := make([]string, len(specs))
 	for i, s := range specs {
@@ -146,7 +148,7 @@ func ensureTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) er
 		return err
 	}
 	if made > 0 { // until each leader knows that it is one
-		if _, err := listRanges(ctx, admin, settling, names...); err != nil {
+		if _, err := listRanges(ctx, client, settling, names...); err != nil {
 			return err
 		}
 	}
@@ -238,51 +240,47 @@ type Range struct{ Start, End int64 }
 // that does not exist is an error.
 func Ranges(ctx context.Context, conn Connection, topics ...string) (map[TopicPartition]Range, error) {
 	var ranges map[TopicPartition]Range
-	err := conn.admin(func(admin *kadm.Client) (err error) {
-		ranges, err = listRanges(ctx, admin, opening, topics...)
+	err := conn.with(func(client *kgo.Client) (err error) {
+		ranges, err = listRanges(ctx, client, opening, topics...)
 		return err
 	})
 	return ranges, err
 }
 
-func listRanges(ctx context.Context, admin *kadm.Client, fresh time.Duration, topics ...string) (ranges map[TopicPartition]Range, err error) {
+func listRanges(ctx context.Context, client *kgo.Client, fresh time.Duration, topics ...string) (ranges map[TopicPartition]Range, err error) {
 	if len(topics) == 0 {
 		return map[TopicPartition]Range{}, nil
 	}
 	err = patiently(ctx, fresh, func() (err error) {
-		ranges, err = askRanges(ctx, admin, topics...)
+		ranges, err = askRanges(ctx, client, topics)
 		return err
 	})
 	return ranges, err
 }
 
-func askRanges(ctx context.Context, admin *kadm.Client, topics ...string) (map[TopicPartition]Range, error) {
+func askRanges(ctx context.Context, client *kgo.Client, topics []string) (map[TopicPartition]Range, error) {
 	const op = "list offsets"
-	start, err := admin.ListStartOffsets(ctx, topics...)
+	led, err := leaderships(ctx, client, topics)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := listOffsets(ctx, client, led, firstOffset)
 	if err != nil {
 		return nil, fail(op, err)
 	}
-	end, err := admin.ListCommittedOffsets(ctx, topics...)
+	ends, err := listOffsets(ctx, client, led, committedEnd)
 	if err != nil {
 		return nil, fail(op, err)
 	}
-	ranges := make(map[TopicPartition]Range)
-	for _, listed := range []kadm.ListedOffsets{start, end} {
-		for _, topic := range topics {
-			if len(listed[topic]) == 0 {
-				return nil, failTopic(op, topic, -1, kerr.UnknownTopicOrPartition)
-			}
-		}
-	}
+	ranges := make(map[TopicPartition]Range, len(led))
 	var problems []error
-	end.Each(func(l kadm.ListedOffset) {
-		s, ok := start.Lookup(l.Topic, l.Partition)
-		if err := errors.Join(l.Err, s.Err); err != nil || !ok {
-			problems = append(problems, failTopic(op, l.Topic, l.Partition, err))
-			return
+	for tp := range led {
+		if err := errors.Join(starts[tp].err, ends[tp].err); err != nil {
+			problems = append(problems, failTopic(op, tp.Topic, tp.Partition, err))
+			continue
 		}
-		ranges[TopicPartition{l.Topic, l.Partition}] = Range{s.Offset, l.Offset}
-	})
+		ranges[tp] = Range{starts[tp].offset, ends[tp].offset}
+	}
 	sort.Slice(problems, func(i, j int) bool { return problems[i].Error() < problems[j].Error() })
 	return ranges, errors.Join(problems...)
 }

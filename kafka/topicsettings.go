@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // checkSettings refuses topics whose settings would remove records, or let
@@ -114,8 +115,8 @@ func topicSettings(ctx context.Context, admin *kadm.Client, fresh time.Duration,
 // topic that takes the least.
 func (c Connection) batchLimit(ctx context.Context, topics []string) (limit int32, least string, err error) {
 	limit = maxRequestBytes / 4
-	err = c.admin(func(admin *kadm.Client) error {
-		settings, err := topicSettings(ctx, admin, opening, topics)
+	err = c.with(func(client *kgo.Client) error {
+		settings, err := topicSettings(ctx, kadm.NewClient(client), opening, topics)
 		for topic, s := range settings {
 			if n, err := strconv.ParseInt(s["max.message.bytes"], 10, 32); err == nil && int32(n) < limit {
 				limit, least = int32(n), topic

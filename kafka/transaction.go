@@ -40,6 +40,7 @@ type TransactionalTopic struct {
 	plain  *ChangeTopic // for reading alone
 	client *kgo.Client  // nil until claim, and after anything went wrong
 	ends   []int64      // by partition: nothing new is written before it
+	sure   []bool       // by partition: a record of ours was committed since Last
 
 	fenced time.Time // when it was last
 }
@@ -64,7 +65,7 @@ func OpenTransactionalTopic(ctx context.Context, conn Connection, spec TopicSpec
 	if err != nil {
 		return nil, err
 	}
-	return &TransactionalTopic{cfg: cfg, spec: spec, plain: plain, ends: make([]int64, spec.partitions())}, nil
+	return &TransactionalTopic{cfg: cfg, spec: spec, plain: plain, ends: make([]int64, spec.partitions()), sure: make([]bool, spec.partitions())}, nil
 }
 
 // Close ends the connections. A transaction that is open stays so until the
@@ -129,7 +130,7 @@ func (t *TransactionalTopic) Last(ctx context.Context, partition int32) (number 
 		return 0, 0, err
 	}
 	if number, end, err = t.plain.Last(ctx, partition); err == nil && int(partition) < len(t.ends) {
-		t.ends[partition] = end
+		t.ends[partition], t.sure[partition] = end, false
 	}
 	return number, end, err
 }
@@ -166,7 +167,7 @@ func (t *TransactionalTopic) Transact(ctx context.Context, fn func(write func(pa
 		t.drop()
 		return failTopic(op, t.spec.Name, -1, err)
 	}
-	tx := &transaction{client: t.client, topic: t.spec.Name, ends: t.ends}
+	tx := &transaction{client: t.client, topic: t.spec.Name, ends: t.ends, sure: t.sure}
 	err := fn(func(partition int32, r ChangeRecord) error { return tx.write(ctx, partition, r) })
 	if err == nil {
 		err = t.client.Flush(ctx)
@@ -208,6 +209,7 @@ type transaction struct {
 	client *kgo.Client
 	topic  string
 	ends   []int64 // before it
+	sure   []bool
 
 	mu    sync.Mutex
 	first error
@@ -217,19 +219,27 @@ type transaction struct {
 // settle takes over where the records end.
 func (x *transaction) settle() {
 	for partition, next := range x.next {
-		x.ends[partition] = max(x.ends[partition], next)
+		x.ends[partition], x.sure[partition] = max(x.ends[partition], next), true
 	}
 }
 
 // put notes where a record lies. One that lies before what the partition held
 // says that the partition lost records, or was made anew: each transaction
-// begins a new sequence, so the broker does not notice.
+// begins a new sequence, so the broker does not notice. The first one after Last
+// must lie where the partition ended, for nobody else writes since the claim: one
+// that lies behind says that Last was told by a leader whose place another had
+// taken, and records of ours that it did not know would be written again.
 func (x *transaction) put(rec *kgo.Record, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err == nil && int(rec.Partition) < len(x.ends) {
-		if held := x.ends[rec.Partition]; rec.Offset < held {
+		held := x.ends[rec.Partition]
+		_, later := x.next[rec.Partition]
+		switch {
+		case rec.Offset < held:
 			err = fmt.Errorf("partition %d lost records: the next one lies at offset %d, but it held %d", rec.Partition, rec.Offset, held)
+		case rec.Offset > held && !x.sure[rec.Partition] && !later:
+			err = fmt.Errorf("partition %d holds more than was known: the next record lies at offset %d, but it was said to end at %d", rec.Partition, rec.Offset, held)
 		}
 		if x.next == nil {
 			x.next = make(map[int32]int64)

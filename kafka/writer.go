@@ -120,12 +120,11 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if w.client, err = cfg.Connection.client(opts...); err != nil {
 		return nil, err
 	}
-	admin := kadm.NewClient(w.client)
-	if err := checkPartitions(ctx, admin, op, opening, specs); err != nil {
+	if err := checkPartitions(ctx, kadm.NewClient(w.client), op, opening, specs); err != nil {
 		w.client.Close()
 		return nil, err
 	}
-	if err := w.readState(ctx, admin); err != nil {
+	if err := w.readState(ctx); err != nil {
 		w.client.Close()
 		return nil, err
 	}

@@ -263,7 +263,10 @@ func TestFailedRecordStops(t *testing.T) {
 	w := z.begin()
 	z.broker.ClusterForTest().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: kafka.LandingTopic(pets.Table),
 		Err: kerr.TopicAuthorizationFailed, Count: -1})
-	z.transaction(w, 2, "ann")
+	if err := w.Append(timeout(t), "ann", pet(2, 1, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.End(timeout(t), ended(2)) // fails if the failure is known already
 	if err := w.Flush(timeout(t)); err == nil || !strings.Contains(err.Error(), "cdc.zoo.pets") {
 		t.Errorf("flush: %v", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tributary-health/tributary/change"
@@ -13,12 +12,12 @@ import (
 
 // readState reads where the source's topics stand: whether the landing topics
 // hold anything, and the last record of each partition of the tx topic.
-func (w *Writer) readState(ctx context.Context, admin *kadm.Client) error {
+func (w *Writer) readState(ctx context.Context) error {
 	topics := []string{w.txTopic}
 	for _, t := range w.tables {
 		topics = append(topics, t.topic)
 	}
-	ranges, err := listRanges(ctx, admin, opening, topics...)
+	ranges, err := listRanges(ctx, w.client, opening, topics...)
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (w *Writer) readEarlier(ctx context.Context) error {
 	if durable.IsZero() {
 		return nil // a snapshot comes first: nothing is gone on from
 	}
-	ranges, err := listRanges(ctx, kadm.NewClient(w.client), opening, w.txTopic)
+	ranges, err := listRanges(ctx, w.client, opening, w.txTopic)
 	if err != nil {
 		return err
 	}
