@@ -53,7 +53,7 @@ type Config struct {
 	PreparedBytes int
 
 	// Readers is how many of a wave's transactions are read and composed side by
-	// side (four a processor): what no cache has mostly waits for the disk.
+	// side (sixteen a processor): what no cache has mostly waits for the disk.
 	Readers int
 
 	// RetryEvery is how often parked roots are composed again (1 minute).
@@ -100,7 +100,7 @@ func (c *Config) defaults() {
 	setDefault(&c.GroupTime, 20*time.Millisecond)
 	setDefault(&c.PieceVersions, 2000)
 	setDefault(&c.PreparedBytes, 8<<20)
-	setDefault(&c.Readers, 4*workers())
+	setDefault(&c.Readers, 16*workers())
 	setDefault(&c.RetryEvery, time.Minute)
 	if c.SpillDir == "" {
 		c.SpillDir = os.TempDir()
