@@ -335,6 +335,27 @@ func TestFolderOfAnother(t *testing.T) {
 	}
 }
 
+// A segment that is being made holds nothing acknowledged: who reads beside the
+// writer goes without it.
+func TestSinceBesideANewSegment(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, audit.Options{})
+	for i := range 3 {
+		if err := l.Append(context.Background(), event(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, header := range []string{"", "half of"} {
+		if err := os.WriteFile(filepath.Join(dir, "000002.log"), []byte(header), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		if err := l.Since(time.Time{}, func(audit.Event) bool { n++; return true }); err != nil || n != 3 {
+			t.Errorf("header %q: %d of 3 events, %v", header, n, err)
+		}
+	}
+}
+
 // A verifier beside a process that writes sees a sound log, up to the head that
 // it read.
 func TestVerifyBesideAWriter(t *testing.T) {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"io"
 	"sort"
 )
@@ -11,6 +12,12 @@ func (l *Log) since(from string, fn func(Entry) bool) error {
 	segments, err := listSegments(l.dir)
 	if err != nil {
 		return err
+	}
+	if n := len(segments); n > 1 {
+		// One that is being made has no header yet, and nothing acknowledged.
+		if _, err := readHeader(l.dir, segments[n-1]); errors.Is(err, ErrDamaged) {
+			segments = segments[:n-1]
+		}
 	}
 	at, err := firstSince(l.dir, segments, from)
 	if err != nil {
