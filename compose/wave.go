@@ -118,8 +118,8 @@ func (t *transaction) spilled() bool {
 	return false
 }
 
-// run applies and composes the wave.
-func (w *Worker) run(ctx context.Context, g *wave) error {
+// applyWave applies and composes the wave.
+func (w *Worker) applyWave(ctx context.Context, g *wave) error {
 	w.warm(g)
 	w.w.held = true
 	defer func() { w.w.held = false }()
@@ -223,13 +223,11 @@ func (w *Worker) applyPart(ctx context.Context, p *part) ([]prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.unit = w.w.pause()
-	p.rc = &recomposer{w: w.w, e: w.engine}
+	p.unit, p.rc = w.engine.unit, &recomposer{w: w.w, e: w.engine}
+	defer w.w.pause()
 	if len(a.references)+len(a.everywhere) > 0 {
 		return nil, p.fault(fmt.Errorf("a change of members' rows affects %d resources that are nobody's", len(a.references)+len(a.everywhere)))
 	}
-	w.w.resume(p.unit)
-	defer w.w.pause()
 	keys := slices.Sorted(maps.Keys(a.members))
 	var all []prepared
 	for len(keys) > 0 {

@@ -292,7 +292,7 @@ func (w *Worker) ready(ctx context.Context) error {
 		case len(g.parts) == 1:
 			err = w.transaction(ctx, r, g.parts[0].sources)
 		default:
-			err = w.run(ctx, g)
+			err = w.applyWave(ctx, g)
 		}
 		if err != nil {
 			return err

@@ -59,14 +59,10 @@ func (w *writer) end(sources []change.Freshness) {
 	w.txs++
 }
 
-// pause lays the open unit aside, and resume goes on with it; no version of it may
-// have been written yet, or none of another since.
-func (w *writer) pause() *unit {
-	u := w.engine.unit
-	w.engine.unit, w.open = nil, false
-	return u
-}
+// pause lays the open unit aside before any version of it is written.
+func (w *writer) pause() { w.engine.unit, w.open = nil, false }
 
+// resume goes on with a unit, until its end once versions of it are written.
 func (w *writer) resume(u *unit) {
 	if w.engine.unit != u {
 		w.count = 0
